@@ -1,0 +1,100 @@
+r"""Daily: yesterday's events to published medoids.
+
+Runs at 02:00 UTC for the day before. The run's **partition key is the day**; every task
+reads and writes the partitions of that day, so any run can be cleared and run again.
+
+| task | does |
+|---|---|
+| `stage` | the day's raw events to bucketed actions |
+| `buckets` | the list of buckets, from the settings |
+| `cluster` | one bucket's users to medoids; one mapped task a bucket |
+| `validate` | the gate: Great Expectations over the whole day; a failure publishes nothing |
+| `publish` | the day's medoids to the key-value store, as a version nobody reads yet |
+| `release` | moves the live pointer, if this day is the live one or newer |
+
+When `release` is done, `pinnersage_index` follows with the same day.
+
+**If it fails.** The live release is untouched. The last line of the failed task's log says what
+is wrong, where, and what to do. Failures that may pass (a store is away) are retried twice;
+anything else fails at once: mend the data or the settings, then *Clear* the failed task, or
+the whole run. Later days do not wait for a failed one.
+
+**Unpause first.** While the DAG is paused, neither the schedule nor a backfill starts a task.
+Unpausing starts yesterday's day at once, and nothing older.
+
+**One day by hand.** *Trigger* with the partition key set to the day, such as `2020-01-05`.
+
+**Backfill.** Days 5 to 7 January, both included. The end is an instant, and a day counts from
+02:00, so give the end an hour:
+
+    airflow backfill create --dag-id pinnersage_daily --max-active-runs 2 \
+        --from-date 2020-01-05 --to-date 2020-01-07T23:00 --reprocess-behavior completed
+
+An old day's backfill writes its partitions and never replaces newer medoids. Each day it
+publishes also builds an index; to build only the last one, pause `pinnersage_index` meanwhile.
+"""
+
+from datetime import timedelta
+from typing import Any
+
+from airflow.sdk import CronPartitionTimetable, dag, task
+from pinnersage_dags import COMPUTE, DEFAULTS, MEDOIDS, PUBLISH, START, day_of_run, once
+
+
+@dag(
+    schedule=CronPartitionTimetable(
+        "0 2 * * *", timezone="UTC", run_offset=-1, key_format="%Y-%m-%d"
+    ),
+    start_date=START,
+    catchup=False,
+    max_active_runs=1,
+    default_args=DEFAULTS,
+    doc_md=__doc__,
+    tags=["pinnersage"],
+)
+def pinnersage_daily() -> None:
+    @task(pool=COMPUTE)
+    def stage() -> dict[str, Any]:
+        from pinnersage.stage import run
+
+        return once(run, day_of_run())
+
+    @task(retries=0, execution_timeout=timedelta(minutes=5))
+    def buckets() -> list[int]:
+        from pinnersage.config import load
+
+        return list(range(load().lake.n_buckets))
+
+    @task(pool=COMPUTE, map_index_template="bucket {{ task.op_kwargs['bucket'] }}")
+    def cluster(bucket: int) -> dict[str, Any]:
+        from pinnersage.cluster import run
+
+        return once(run, day_of_run(), bucket)
+
+    @task(pool=COMPUTE)
+    def validate() -> dict[str, Any]:
+        from pinnersage.validate import run
+
+        return once(run, day_of_run())
+
+    @task(pool=PUBLISH)
+    def publish() -> dict[str, Any]:
+        from pinnersage.publish import run
+
+        return once(run, day_of_run())
+
+    @task(pool=PUBLISH, execution_timeout=timedelta(minutes=10), outlets=[MEDOIDS])
+    def release(*, outlet_events: Any = None) -> dict[str, Any]:
+        from pinnersage.release import release_medoids
+
+        day = day_of_run()
+        report = once(release_medoids, day)
+        outlet_events[MEDOIDS].add_partitions(day.isoformat())
+        outlet_events[MEDOIDS].extra = report
+        return report
+
+    clustered = cluster.expand(bucket=buckets())
+    stage() >> clustered >> validate() >> publish() >> release()
+
+
+pinnersage_daily()

@@ -1,0 +1,426 @@
+"""Command line: one command a step and one a question; nothing here but parsing and printing.
+
+Every command takes ``--home`` (default: the variable ``PINNERSAGE_HOME``) and ``--json``, which
+gives a machine the facts that a person is shown. An error is one paragraph and exit code 1.
+"""
+
+import sys
+from collections.abc import Sequence
+from datetime import date
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from pydantic import BaseModel
+from rich.console import Console
+from rich.table import Table
+
+from pinnersage import config
+from pinnersage.config import Settings
+from pinnersage.errors import ConfigError, PinnerSageError
+
+app = typer.Typer(
+    help="PinnerSage: each user's last 90 days of actions as medoids with importance.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+WIDE = None if sys.stdout.isatty() else 160
+console = Console(highlight=False, soft_wrap=True, width=WIDE)
+
+
+def parse_day(text: str) -> date:
+    """Return the day that a text like 2026-01-31 names."""
+    try:
+        return date.fromisoformat(text)
+    except ValueError as error:
+        raise typer.BadParameter(f"{text!r} is not a day like 2026-01-31") from error
+
+
+Home = Annotated[
+    Path | None, typer.Option("--home", help="Home folder. [default: $PINNERSAGE_HOME]")
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print facts as JSON, for a machine.")]
+Day = Annotated[
+    date, typer.Option("--day", parser=parse_day, metavar="DAY", help="Day, such as 2026-01-31.")
+]
+ADay = Annotated[date, typer.Argument(parser=parse_day, metavar="DAY")]
+Draw = Annotated[int, typer.Option("--draw", help="Another number, another sample of medoids.")]
+Html = Annotated[Path | None, typer.Option("--html", help="Also write a page to this file.")]
+
+
+def settings_of(home: Path | None) -> Settings:
+    """Return the settings of a home folder."""
+    return config.load(home.expanduser().resolve() if home else None)
+
+
+def tell(report: BaseModel | Sequence[BaseModel], *, as_json: bool, title: str = "") -> None:
+    """Print a report: as JSON, or a line a fact."""
+    if as_json:
+        if isinstance(report, BaseModel):
+            print(report.model_dump_json(indent=1))  # noqa: T201 (the command's product)
+        else:
+            parts = ",\n".join(item.model_dump_json(indent=1) for item in report)
+            print(f"[{parts}]")  # noqa: T201
+        return
+    reports = [report] if isinstance(report, BaseModel) else list(report)
+    for item in reports:
+        console.print(f"[bold]{title}[/bold]" if title else "", end="\n" if title else "")
+        for name, value in item.model_dump(mode="json").items():
+            if name != "checks" and value not in ({}, []):
+                console.print(f"  {name.replace('_', ' ')}: {words(value)}", markup=False)
+
+
+def words(value: Any) -> str:
+    """Return a fact as a person reads it."""
+    if isinstance(value, dict):
+        return ", ".join(f"{k.replace('_', ' ')} {words(v)}" for k, v in value.items())
+    if isinstance(value, list):
+        return "; ".join(words(item) for item in value)
+    if isinstance(value, bool) or value is None:
+        return {True: "yes", False: "no", None: "none"}[value]
+    if isinstance(value, int):
+        return f"{value:,}"
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+@app.command()
+def init(
+    actions: Annotated[str, typer.Option(help="Parquet of actions: file, folder, glob; {day}.")],
+    user: Annotated[str, typer.Option(help="Column of the user's id.")] = "user_id",
+    pin: Annotated[str, typer.Option(help="Column of the pin's id.")] = "pin_id",
+    action: Annotated[str, typer.Option(help="Column of the kind of action.")] = "action",
+    time: Annotated[str, typer.Option(help="Column of the time.")] = "acted_at",
+    event: Annotated[str, typer.Option(help="Column of the event's id, if there is one.")] = "",
+    interest: Annotated[
+        str, typer.Option(help="Kinds of action that show interest, with commas.")
+    ] = "repin,click",
+    items: Annotated[str, typer.Option(help="Parquet of pins.")] = "",
+    item_pin: Annotated[str, typer.Option(help="Its column of the pin's id.")] = "pin_id",
+    title: Annotated[str, typer.Option(help="Its column of titles.")] = "",
+    quality: Annotated[str, typer.Option(help="Its column of quality, 0 to 1.")] = "",
+    near_duplicate_of: Annotated[
+        str, typer.Option(help="Its column that names a better pin showing the same.")
+    ] = "",
+    image_url: Annotated[str, typer.Option(help="Its column of images.")] = "",
+    created_at: Annotated[str, typer.Option(help="Its column of creation times.")] = "",
+    embeddings: Annotated[
+        str, typer.Option(help=".npy file, row by row for the pins; or their list column.")
+    ] = "",
+    valid_from: Annotated[
+        date | None,
+        typer.Option(parser=parse_day, metavar="DAY", help="First day pins and embeddings are for."),
+    ] = None,
+    buckets: Annotated[int, typer.Option(help="Buckets of users: tasks that run apart.")] = 4,
+    home: Home = None,
+    as_json: AsJson = False,
+) -> None:
+    """Point a home folder at your own Parquet."""
+    from pinnersage import init as step
+
+    kinds = tuple(kind.strip() for kind in interest.split(",") if kind.strip())
+    source = config.SourceConfig(
+        actions=actions, user=user, pin=pin, action=action, time=time, event=event,
+        interest_actions=kinds,
+    )  # fmt: skip
+    pins = step.Items(
+        path=items, pin=item_pin, title=title, quality=quality, image_url=image_url,
+        near_duplicate_of=near_duplicate_of, created_at=created_at, embeddings=embeddings,
+    )  # fmt: skip
+    folder = home.expanduser().resolve() if home else config.home_from_environment()
+    report = step.run(folder, source, pins, n_buckets=buckets, valid_from=valid_from)
+    tell(report, as_json=as_json, title="Set up")
+    if not as_json and report.embeddings is None:
+        console.print("No embeddings yet. Give --embeddings, or run: pinnersage embed --before DAY")
+
+
+@app.command()
+def embed(
+    before: Annotated[
+        date, typer.Option(parser=parse_day, metavar="DAY", help="Only actions before it count.")
+    ],
+    dimensions: Annotated[int, typer.Option(help="Length of a vector.")] = 64,
+    home: Home = None,
+    as_json: AsJson = False,
+) -> None:
+    """Make embeddings from co-actions, for those who have none."""
+    from pinnersage import embed as step
+
+    report = step.run(before, settings_of(home), dimensions=dimensions)
+    tell(report, as_json=as_json, title="Embeddings")
+
+
+@app.command()
+def synthetic(
+    folder: Annotated[Path, typer.Argument(help="Where to write it.")],
+    first_day: Annotated[date, typer.Option(parser=parse_day, metavar="DAY")],
+    users: Annotated[int, typer.Option(help="Users.")] = 1_000,
+    pins: Annotated[int, typer.Option(help="Pins.")] = 10_000,
+    topics: Annotated[int, typer.Option(help="Topics that pins and interests belong to.")] = 100,
+    dimensions: Annotated[int, typer.Option(help="Length of a vector.")] = 64,
+    days: Annotated[int, typer.Option(help="Days of actions.")] = 100,
+    seed: Annotated[int, typer.Option(help="Another number, another world.")] = 0,
+    as_json: AsJson = False,
+) -> None:
+    """Write a synthetic world whose users' interests are known."""
+    from pydantic import TypeAdapter
+
+    from pinnersage import synthetic as maker
+
+    world = maker.World(
+        n_users=users, n_pins=pins, n_topics=topics, dimensions=dimensions, n_days=days,
+        first_day=first_day, seed=seed,
+    )  # fmt: skip
+    report = maker.write(world, folder)
+    facts = TypeAdapter(maker.WorldReport).dump_python(report, mode="json")
+    if as_json:
+        print_json(facts)
+    else:
+        console.print("[bold]A synthetic world[/bold]")
+        for name, value in facts.items():
+            console.print(f"  {name.replace('_', ' ')}: {words(value)}", markup=False)
+
+
+@app.command()
+def run(day: Day, home: Home = None, as_json: AsJson = False) -> None:
+    """Run a whole day without Airflow: stage to release, and the index."""
+    from pinnersage import day as whole
+
+    settings = settings_of(home)
+
+    def progress(step: str, report: BaseModel) -> None:
+        if not as_json:
+            tell(report, as_json=False, title=step)
+
+    reports = whole.run(day, settings, progress)
+    if as_json:
+        print_json({name: dumped(report) for name, report in reports.items()})
+
+
+def dumped(report: BaseModel | list[BaseModel]) -> Any:
+    """Return a report, or several, as plain values."""
+    if isinstance(report, list):
+        return [item.model_dump(mode="json") for item in report]
+    return report.model_dump(mode="json")
+
+
+def print_json(value: Any) -> None:
+    """Print plain values as JSON."""
+    import json
+
+    print(json.dumps(value, indent=1, ensure_ascii=False))  # noqa: T201 (the command's product)
+
+
+@app.command()
+def stage(day: Day, home: Home = None, as_json: AsJson = False) -> None:
+    """Bring a day's raw events into the lake, in buckets of users."""
+    from pinnersage import stage as step
+
+    tell(step.run(day, settings_of(home)), as_json=as_json, title="stage")
+
+
+@app.command()
+def cluster(
+    day: Day,
+    bucket: Annotated[int | None, typer.Option(help="One bucket. [default: all]")] = None,
+    home: Home = None,
+    as_json: AsJson = False,
+) -> None:
+    """Cluster users' actions; medoids and importance of each cluster."""
+    from pinnersage import cluster as step
+
+    settings = settings_of(home)
+    n_buckets = settings.lake.n_buckets
+    if bucket is not None and not 0 <= bucket < n_buckets:
+        raise ConfigError(f"Bucket {bucket} is not one of 0 to {n_buckets - 1}.")
+    buckets = range(n_buckets) if bucket is None else [bucket]
+    reports = [step.run(day, one, settings) for one in buckets]
+    tell(reports, as_json=as_json, title="cluster")
+
+
+@app.command()
+def validate(day: Day, home: Home = None, as_json: AsJson = False) -> None:
+    """Check a day's medoids; a failed check publishes nothing."""
+    from pinnersage import validate as step
+
+    tell(step.run(day, settings_of(home)), as_json=as_json, title="validate")
+
+
+@app.command()
+def publish(day: Day, home: Home = None, as_json: AsJson = False) -> None:
+    """Write a day's medoids to the key-value store."""
+    from pinnersage import publish as step
+
+    tell(step.run(day, settings_of(home)), as_json=as_json, title="publish")
+
+
+@app.command()
+def refine(day: Day, home: Home = None, as_json: AsJson = False) -> None:
+    """Choose the pins worth indexing; the others are listed with the reason."""
+    from pinnersage import refine as step
+
+    tell(step.run(day, settings_of(home)), as_json=as_json, title="refine")
+
+
+@app.command()
+def index(day: Day, home: Home = None, as_json: AsJson = False) -> None:
+    """Build an HNSW index of the refined pins and measure its recall."""
+    from pinnersage import index as step
+
+    tell(step.run(day, settings_of(home)), as_json=as_json, title="index")
+
+
+@app.command()
+def release(
+    day: Day,
+    what: Annotated[str, typer.Option(help="medoids or index.")] = "medoids",
+    home: Home = None,
+    as_json: AsJson = False,
+) -> None:
+    """Make a published day, or an index, live, if it is not older than what is."""
+    from pinnersage import release as step
+
+    moves = {"medoids": step.release_medoids, "index": step.release_index}
+    if what not in moves:
+        raise ConfigError(f"--what {what}: it is medoids or index.")
+    tell(moves[what](day, settings_of(home)), as_json=as_json, title="release")
+
+
+@app.command()
+def releases(home: Home = None, as_json: AsJson = False) -> None:
+    """List the releases and which one is live."""
+    from pinnersage.release import Releases
+
+    kept = Releases(settings_of(home))
+    pointer, every = kept.pointer(), kept.all()
+    if as_json:
+        print_json(dumped(pointer) | {"releases": dumped(list(every))})
+        return
+    table = Table("", "release", "day", "key-value", "index", "embeddings", "before it", box=None)
+    for one in every:
+        withdrawn = one.medoids.day in pointer.withdrawn_days
+        state = "live" if one.number == pointer.live else "withdrawn" if withdrawn else ""
+        table.add_row(
+            state, str(one.number), str(one.medoids.day), one.medoids.keyvalue,
+            one.index.version if one.index else "none", one.embeddings, str(one.previous or ""),
+        )  # fmt: skip
+    console.print(table if every else "No release yet. Run: pinnersage run --day DAY")
+
+
+@app.command()
+def rollback(home: Home = None, as_json: AsJson = False) -> None:
+    """Go back to the release before the live one, medoids and index at once."""
+    from pinnersage import release as step
+
+    tell(step.rollback(settings_of(home)), as_json=as_json, title="rollback")
+
+
+@app.command()
+def promote(day: ADay, home: Home = None, as_json: AsJson = False) -> None:
+    """Make a published day live by name, also one that was withdrawn or is older."""
+    from pinnersage import release as step
+
+    tell(step.promote(day, settings_of(home)), as_json=as_json, title="promote")
+
+
+@app.command()
+def diff(one: ADay, other: ADay, home: Home = None, as_json: AsJson = False) -> None:
+    """Compare the medoids of two days."""
+    from pinnersage import diff as question
+
+    tell(question.run(one, other, settings_of(home)), as_json=as_json, title="diff")
+
+
+@app.command()
+def show(
+    user: Annotated[str, typer.Argument(metavar="USER")],
+    html: Html = None,
+    home: Home = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show a user's clusters in the live release."""
+    from pinnersage import pages, people, retrieve
+
+    settings = settings_of(home)
+    with retrieve.open_live(settings) as reader:
+        known = people.clusters(reader, settings, user)
+    if html:
+        pages.write_user({"user": known, "rows": [], "draw": 0}, html.absolute())
+    if as_json:
+        print_json(known)
+        return
+    console.print(f"User {user}: {len(known['clusters'])} clusters at the end of {known['day']}")
+    table = Table("", "medoid", "importance", "share", "actions", "last action (UTC)", box=None)
+    for row in known["clusters"]:
+        table.add_row(
+            str(row["rank"] + 1), label(row), f"{row['importance']:.2f}", f"{row['share']:.0%}",
+            str(row["n_actions"]), row["last_acted_at"][:16],
+        )  # fmt: skip
+    console.print(table)
+
+
+@app.command()
+def recommend(
+    user: Annotated[str, typer.Argument(metavar="USER")],
+    draw: Draw = 0,
+    top: Annotated[int, typer.Option(help="How many to print.")] = 20,
+    html: Html = None,
+    home: Home = None,
+    as_json: AsJson = False,
+) -> None:
+    """Recommend pins to a user, each with the medoid and cosine that brought it."""
+    from pinnersage import pages, people, retrieve
+
+    settings = settings_of(home)
+    with retrieve.open_live(settings) as reader:
+        made = people.recommendation(reader, settings, user, draw=draw)
+        known = people.clusters(reader, settings, user) if html else {}
+    if html:
+        rows = people.by_medoid(made)
+        pages.write_user({"user": known, "rows": rows, "draw": draw}, html.absolute())
+    if as_json:
+        print_json(made)
+        return
+    sampled = ", ".join(label(medoid) for medoid in made["medoids"])
+    console.print(f"User {user}, {made['day']}, draw {draw}. Sampled: {sampled}", markup=False)
+    console.print(f"{len(made['candidates'])} candidates; the first {top}:")
+    table = Table("cosine", "pin", "because of", box=None)
+    for row in made["candidates"][:top]:
+        because = {"pin_id": row["medoid"], "title": row["medoid_title"]}
+        table.add_row(f"{row['cosine']:.3f}", label(row), label(because))
+    console.print(table)
+
+
+def label(row: dict[str, Any]) -> str:
+    """Return a pin's title, or its id where it has none."""
+    return str(row["title"] or row["pin_id"])
+
+
+@app.command()
+def doctor(home: Home = None, as_json: AsJson = False) -> None:
+    """Look whether everything is where it should be."""
+    from pinnersage import doctor as question
+
+    found = question.run(settings_of(home))
+    if as_json:
+        print_json(dumped(list(found)))
+    else:
+        for finding in found:
+            mark = "good" if finding.good else "LOOK"
+            console.print(f"{mark}  {finding.what}: {finding.says}", markup=False)
+    if not all(finding.good for finding in found):
+        raise typer.Exit(1)
+
+
+def main() -> None:
+    """Run the command line; our own errors become one paragraph and exit code 1."""
+    try:
+        app()
+    except PinnerSageError as error:
+        Console(stderr=True, highlight=False, soft_wrap=True).print(f"Error: {error}", markup=False)
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

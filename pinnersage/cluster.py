@@ -1,0 +1,156 @@
+"""Cluster: one bucket's users to medoids with importance (paper, algorithm 2).
+
+Reads the bucket's window of ``actions`` and the embeddings valid at the day's end; writes
+``medoids/day=…/bucket=…``. Users are streamed, so memory is bounded by a chunk and by the
+largest user. The day as a whole exists only once ``validate`` has passed it.
+"""
+
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from pydantic import BaseModel, ConfigDict
+
+from pinnersage import __version__, extract, queries
+from pinnersage.config import Settings, fingerprint
+from pinnersage.model import UserClusters, cluster_users
+from pinnersage.schema import MEDOIDS, TIME
+from pinnersage.stores import embeddings
+from pinnersage.stores.embeddings import Embeddings
+from pinnersage.stores.lake import DataFile, Lake, Manifest
+
+
+class ClusterReport(BaseModel):
+    """What became of one bucket."""
+
+    model_config = ConfigDict(frozen=True)
+
+    day: date
+    bucket: int
+    users: int
+    actions: int
+    clusters: int
+    dropped: dict[str, int]
+    checks: list[dict[str, Any]]
+    embeddings: str
+    content_hash: str
+    version: str
+
+
+def run(day: date, bucket: int, settings: Settings) -> ClusterReport:
+    """Cluster one bucket's users for ``day``; replaces the bucket's partition."""
+    lake = Lake(settings.home / "lake")
+    table = embeddings.open_version(lake, embeddings.valid_at(lake, "embeddings", day))
+    with lake.workspace("cluster") as work, queries.connect(work / "spill", settings.run) as con:
+        try:
+            counts = extract.label(con, lake, day, bucket, settings, table)
+            found = extract.check(con, day, bucket, settings, lake.layout.n_buckets)
+            path = work / "medoids.parquet"
+            users = write_medoids(con, day, lake, settings, table, path)
+            measured = measure(con, path)
+        except duckdb.Error as error:
+            raise queries.translate(error, f"cluster {day}, bucket {bucket}") from error
+        keys = {"day": day.isoformat(), "bucket": bucket}
+        files: tuple[DataFile, ...] = ()
+        if measured["clusters"]:
+            files = (lake.add(path, "medoids", measured["clusters"], **keys),)
+    report = {
+        "users": users,
+        "actions": counts.pop("kept", 0),
+        "clusters": measured["clusters"],
+        "dropped": counts,
+        "checks": [vars(result) for result in found],
+        "embeddings": table.version,
+    }
+    manifest = lake.commit(
+        Manifest(
+            table="medoids",
+            partition={"day": day.isoformat(), "bucket": str(bucket)},
+            files=files,
+            rows=measured["clusters"],
+            content_hash=queries.hash_text(measured["hash"]),
+            settings_hash=settings_hash(settings),
+            code_version=__version__,
+            reads=(table.ref, *(m.ref for m in extract.window_manifests(lake, day, settings))),
+            report=report,
+        )
+    )
+    return ClusterReport(
+        day=day,
+        bucket=bucket,
+        content_hash=manifest.content_hash,
+        version=manifest.version,
+        **report,
+    )
+
+
+def settings_hash(settings: Settings) -> str:
+    """Return a fingerprint of the settings that decide what the medoids are."""
+    return fingerprint(settings.model, *settings.source.interest_actions)
+
+
+def write_medoids(
+    con: duckdb.DuckDBPyConnection,
+    day: date,
+    lake: Lake,
+    settings: Settings,
+    table: Embeddings,
+    path: Path,
+) -> int:
+    """Cluster the bucket chunk by chunk into one Parquet file; return its number of users."""
+    schema = MEDOIDS.arrow(lake.layout.user_id, lake.layout.pin_id)
+    n_users = 0
+    with pq.ParquetWriter(path, schema, compression="zstd") as writer:
+        for chunk in extract.chunks(con, day):
+            clusters = cluster_users(
+                table.matrix,
+                chunk.offsets,
+                chunk.ages_days,
+                rows=chunk.rows,
+                merge_threshold=settings.model.merge_threshold,
+                decay_per_day=settings.model.decay_per_day,
+                threads=settings.run.threads,
+            )
+            writer.write_table(medoid_table(chunk, clusters, table, schema))
+            n_users += chunk.offsets.size - 1
+    return n_users
+
+
+def medoid_table(
+    chunk: extract.Chunk, clusters: UserClusters, table: Embeddings, schema: pa.Schema
+) -> pa.Table:
+    """Return the rows of ``medoids`` for a chunk of clustered users."""
+    n_clusters = np.diff(clusters.offsets)
+    of_user = np.repeat(np.arange(n_clusters.size), np.diff(chunk.offsets))
+    of_cluster = clusters.offsets[of_user] + clusters.labels
+    first = np.full(clusters.medoids.size, np.iinfo(np.int64).max)
+    last = np.full(clusters.medoids.size, np.iinfo(np.int64).min)
+    np.minimum.at(first, of_cluster, chunk.acted_at)
+    np.maximum.at(last, of_cluster, chunk.acted_at)
+    ranks = np.arange(clusters.medoids.size) - np.repeat(clusters.offsets[:-1], n_clusters)
+    columns = {
+        "user_id": chunk.user_ids.take(pa.array(chunk.offsets[:-1].repeat(n_clusters))),
+        "rank": ranks.astype(np.int32),
+        "pin_id": table.pin_ids.take(pa.array(chunk.rows[clusters.medoids])),
+        "importance": clusters.importance,
+        "n_actions": clusters.n_actions.astype(np.int64),
+        "offset": clusters.medoid_offset,
+        "first_acted_at": pa.array(first).cast(TIME),
+        "last_acted_at": pa.array(last).cast(TIME),
+        "cohesion": clusters.cohesion,
+    }
+    return pa.table({name: columns[name] for name in schema.names}, schema=schema)
+
+
+def measure(con: duckdb.DuckDBPyConnection, path: Path) -> dict[str, int]:
+    """Return number and hash of the medoids in a file."""
+    con.read_parquet(str(path)).create_view("medoids_written", replace=True)
+    total = queries.values_hash(MEDOIDS.arrow().names)
+    return queries.first(
+        con, f"SELECT count(*) AS clusters, {total} AS hash FROM medoids_written"
+    )

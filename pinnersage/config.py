@@ -1,0 +1,272 @@
+"""Settings: typed, frozen, and each with its unit, default and limits.
+
+They live in ``pinnersage.toml`` in the home folder; an environment variable such as
+``PINNERSAGE__MODEL__MERGE_THRESHOLD=2.5`` overrides one. An unknown key is an error.
+Only ``cli.py`` and the DAGs load settings; everyone else is handed them.
+"""
+
+import hashlib
+import os
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from pinnersage.errors import ConfigError
+
+FILE = "pinnersage.toml"
+PREFIX = "PINNERSAGE__"
+
+Share = Annotated[float, Field(ge=0, le=1)]
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+
+
+class Section(BaseModel):
+    """One table of the settings file."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class LakeConfig(Section):
+    """How the lake is laid out; fixed when the lake is made."""
+
+    n_buckets: Annotated[int, Field(ge=1, le=4096)] = 4
+    """Buckets of users. One bucket is one Airflow task and bounds a task's memory."""
+
+
+class SourceConfig(Section):
+    """Where the raw actions are, and which of their columns mean what."""
+
+    actions: str = ""
+    """Parquet file, folder or glob. With ``{day}`` in it, only that day's files are read."""
+    user: str = "user_id"
+    """Column of the user's id: text or integer."""
+    pin: str = "pin_id"
+    """Column of the pin's id: text or integer."""
+    action: str = "action"
+    """Column of the kind of action: text."""
+    time: str = "acted_at"
+    """Column of the time of the action: a timestamp; one without a zone is read as UTC."""
+    event: str = ""
+    """Column of the event's id, for removing repeats; empty: a hash of the row stands for it."""
+    interest_actions: tuple[str, ...] = ("repin", "click")
+    """Kinds of action that count as interest; all others are kept, and not clustered."""
+
+
+class ModelConfig(Section):
+    """The paper's model."""
+
+    merge_threshold: NonNegative = 1.0
+    """Largest Ward distance that still merges two clusters (the paper's alpha)."""
+    decay_per_day: NonNegative = 0.01
+    """How fast an action loses weight (the paper's lambda)."""
+    window_days: PositiveInt = 90
+    """Days of actions that a user's clusters are built from."""
+    max_actions_per_day: PositiveInt = 200
+    """Actions of one user and day that count, newest kept: bulk imports exist."""
+
+
+class CheckConfig(Section):
+    """What a day must meet to be published. The only file to edit for a threshold."""
+
+    min_user_coverage: Share = 0.9
+    """Users of the day as a share of the day before's; below it the day is not published."""
+    max_clusters_per_user: PositiveInt = 500
+    """Most clusters that one user may have."""
+    max_mean_clusters_per_user: Positive = 150.0
+    """Most clusters that users may have on average (paper: heavy users have 75 to 100)."""
+    max_drift_psi: Positive = 0.25
+    """Largest population stability index of clusters per user and of importance."""
+    drift_days: PositiveInt = 7
+    """Days before this one that drift is judged against."""
+    min_drift_days: PositiveInt = 3
+    """Passed days needed among them; with fewer, drift is not judged and that is a warning."""
+    max_unknown_pin_share: Share = 0.2
+    """Share of the window's interest actions whose pin has no embedding; above it, a failure."""
+    max_unusable_share: Share = 0.05
+    """Share of a day's raw rows without user, pin or time, or outside the day; above it, no day."""
+    max_bad_vector_share: Share = 0.01
+    """Share of imported vectors that may be zero or not finite (they are dropped and counted)."""
+
+
+class IndexConfig(Section):
+    """Which pins are worth indexing, and how."""
+
+    min_quality: Share = 0.3
+    """Pins of lower quality are not indexed; a pin without a quality is."""
+    near_duplicate_cosine: Annotated[float, Field(gt=0, le=1.01)] = 0.97
+    """Cosine from which a pin counts as a near-duplicate of a better one; above 1: off."""
+    min_recall: Share = 0.95
+    """Recall@50 against exact search below which a new index is not released."""
+    recall_queries: PositiveInt = 200
+    """Pins sampled to measure recall."""
+    store: Literal["edge", "qdrant"] = "edge"
+    """``edge``: Qdrant's engine in this process. ``qdrant``: a server, through qdrant-client."""
+    location: str = ""
+    """For ``qdrant``: an URL, ``:memory:`` or ``path:DIR``. Empty: the variable QDRANT_URL."""
+    hnsw_m: Annotated[int, Field(ge=4, le=128)] = 16
+    """Links of a node in the HNSW graph."""
+    hnsw_ef_construct: Annotated[int, Field(ge=16, le=2000)] = 128
+    """Nodes looked at while building: more is slower and better."""
+    hnsw_ef_search: Annotated[int, Field(ge=16, le=4096)] = 512
+    """Nodes looked at while searching, in serving and in the recall gate alike."""
+
+
+class KeyValueConfig(Section):
+    """Where a day's clusters are published."""
+
+    store: Literal["lmdb", "redis"] = "lmdb"
+    """``lmdb``: a folder a version, in the home. ``redis``: Redis or Valkey."""
+    url: str = ""
+    """For ``redis``: its URL. Empty: the variable REDIS_URL, where a password belongs."""
+
+
+class RetrievalConfig(Section):
+    """How candidates are found (paper, section 4)."""
+
+    n_medoids: PositiveInt = 3
+    """Most medoids that are sampled for one request."""
+    n_candidates: PositiveInt = 400
+    """Most candidates; each of e sampled medoids brings floor(n_candidates / e)."""
+
+
+class RunConfig(Section):
+    """What a task may use of its machine."""
+
+    threads: Annotated[int, Field(ge=1, le=256)] = 1
+    """Threads of one task, in DuckDB and in the kernels. Results do not depend on it."""
+    memory_limit: Annotated[str, Field(pattern=r"^\d+(\.\d+)?(MB|GB)$")] = "2GB"
+    """Memory that DuckDB may use in one task before it spills to disk."""
+
+
+class Settings(BaseSettings):
+    """All settings; ``home`` is the root of lake, stores, releases and reports."""
+
+    model_config = SettingsConfigDict(
+        frozen=True, extra="forbid", env_prefix=PREFIX, env_nested_delimiter="__"
+    )
+
+    home: Path
+    lake: LakeConfig = LakeConfig()
+    source: SourceConfig = SourceConfig()
+    model: ModelConfig = ModelConfig()
+    checks: CheckConfig = CheckConfig()
+    index: IndexConfig = IndexConfig()
+    keyvalue: KeyValueConfig = KeyValueConfig()
+    retrieval: RetrievalConfig = RetrievalConfig()
+    run: RunConfig = RunConfig()
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003 (the base class names it)
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Environment over file: what is handed in comes from the file."""
+        del settings_cls
+        return (env_settings, init_settings)
+
+
+def home_from_environment() -> Path:
+    """Return the folder that ``PINNERSAGE_HOME`` names."""
+    home = os.environ.get("PINNERSAGE_HOME", "")
+    if not home:
+        raise ConfigError(
+            "PINNERSAGE_HOME is not set: it names the folder of lake, stores and reports. "
+            "Set it (export PINNERSAGE_HOME=/path) or give --home."
+        )
+    return Path(home).expanduser().resolve()
+
+
+def load(home: Path | None = None) -> Settings:
+    """Return the settings of a home folder that ``pinnersage init`` has made.
+
+    Raises
+    ------
+    ConfigError
+        No such file, unreadable TOML, an unknown key, or a value out of its limits.
+    """
+    home = home or home_from_environment()
+    path = home / FILE
+    if not path.is_file():
+        raise ConfigError(f"{path} does not exist. Make it with: pinnersage init --home {home} …")
+    try:
+        values = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} is not valid TOML: {error}. Mend that line.") from error
+    return build(home, values, origin=str(path))
+
+
+def build(home: Path, values: dict[str, Any], *, origin: str = "settings") -> Settings:
+    """Return settings from nested values and the environment, or say which key is wrong."""
+    known = {f"{PREFIX}{name}".upper() for name in Settings.model_fields}
+    for name in os.environ:
+        if name.startswith(PREFIX) and "__".join(name.split("__")[:2]).upper() not in known:
+            raise ConfigError(
+                f"The environment variable {name} names no section of the settings. "
+                f"Sections: {', '.join(sorted(set(Settings.model_fields) - {'home'}))}."
+            )
+    try:
+        return Settings(**(values | {"home": home}))
+    except ValidationError as error:
+        problems = "; ".join(
+            f"{'.'.join(str(part) for part in item['loc'])}: {item['msg']}"
+            for item in error.errors()
+        )
+        raise ConfigError(f"{origin}: {problems}. See docs/settings.md.") from error
+
+
+def to_toml(settings: Settings) -> str:
+    """Return the settings as a commented TOML file, every key with its description."""
+    lines = ["# PinnerSage's settings. PINNERSAGE__SECTION__KEY in the environment overrides a key."]
+    for section, field in Settings.model_fields.items():
+        if section == "home":
+            continue
+        part: Section = getattr(settings, section)
+        kind = field.annotation
+        lines += ["", f"# {_summary(kind)}", f"[{section}]"]
+        for name, described in descriptions(type(part)).items():
+            lines += [f"# {described}", f"{name} = {_toml_value(getattr(part, name))}"]
+    return "\n".join(lines) + "\n"
+
+
+def descriptions(section: type[Section]) -> dict[str, str]:
+    """Return each key of a section with the line that stands under it in this file."""
+    import ast  # noqa: PLC0415 (only for writing the settings file and its page)
+    import inspect  # noqa: PLC0415
+    import textwrap  # noqa: PLC0415
+
+    tree = ast.parse(textwrap.dedent(inspect.getsource(section))).body[0]
+    found: dict[str, str] = {}
+    body = tree.body if isinstance(tree, ast.ClassDef) else []
+    for node, after in zip(body, body[1:], strict=False):
+        if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
+            text = after.value if isinstance(after, ast.Expr) else None
+            described = text.value if isinstance(text, ast.Constant) else ""
+            found[node.target.id] = str(described)
+    return found
+
+
+def _summary(kind: Any) -> str:
+    return (kind.__doc__ or "").splitlines()[0]
+
+
+def _toml_value(value: Any) -> str:
+    if isinstance(value, tuple):
+        return "[" + ", ".join(_toml_value(item) for item in value) + "]"
+    if isinstance(value, str):
+        escaped = value.replace("\\", "\\\\").replace('"', '\\"')
+        return f'"{escaped}"'
+    return repr(value)
+
+
+def fingerprint(*parts: Section | str) -> str:
+    """Return 16 hex digits that change when a setting in these parts does."""
+    text = "\n".join(part if isinstance(part, str) else part.model_dump_json() for part in parts)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]

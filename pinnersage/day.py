@@ -1,0 +1,41 @@
+"""Day: a whole day without Airflow, step after step, as the two DAGs would run it."""
+
+from collections.abc import Callable
+from datetime import date
+from typing import Any
+
+from pydantic import BaseModel
+
+from pinnersage import cluster, index, publish, refine, release, stage, validate
+from pinnersage.config import Settings
+
+Progress = Callable[[str, BaseModel], None]
+
+
+def run(day: date, settings: Settings, progress: Progress) -> dict[str, Any]:
+    """Run every step for ``day``; ``progress`` hears of each as it ends.
+
+    Returns
+    -------
+    dict
+        Each step's report by the step's name, ``cluster`` a list with one a bucket.
+    """
+    reports: dict[str, Any] = {"cluster": []}
+
+    def done(step: str, report: BaseModel) -> None:
+        progress(step, report)
+        if step == "cluster":
+            reports[step].append(report)
+        else:
+            reports[step] = report
+
+    done("stage", stage.run(day, settings))
+    for bucket in range(settings.lake.n_buckets):
+        done("cluster", cluster.run(day, bucket, settings))
+    done("validate", validate.run(day, settings))
+    done("publish", publish.run(day, settings))
+    done("release", release.release_medoids(day, settings))
+    done("refine", refine.run(day, settings))
+    done("index", index.run(day, settings))
+    done("release index", release.release_index(day, settings))
+    return reports

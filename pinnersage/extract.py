@@ -1,0 +1,149 @@
+"""Extract: one bucket's window of actions, joined to the rows of their pins' embeddings.
+
+Reads only the bucket's own files of the window's days. What is left out is counted by reason:
+not an interest, a repeat, a pin without an embedding, over the daily cap. The rest comes back
+as arrays of whole users, a bounded number of actions at a time.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+
+import duckdb
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from pinnersage import queries
+from pinnersage.config import Settings
+from pinnersage.errors import DataError
+from pinnersage.schema import ACTIONS
+from pinnersage.stores.embeddings import Embeddings
+from pinnersage.stores.lake import Lake, Manifest
+
+CHUNK = 250_000
+"""Actions after which a chunk ends, at the end of its last user."""
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """Whole users, one after another: user i has actions ``offsets[i]`` to ``offsets[i + 1]``."""
+
+    user_ids: pa.Array
+    """User of each action."""
+    rows: np.ndarray
+    """intp[n], row of each action's pin in the embeddings."""
+    ages_days: np.ndarray
+    """float64[n]."""
+    acted_at: np.ndarray
+    """int64[n], microseconds since 1970, UTC."""
+    offsets: np.ndarray
+    """intp[n_users + 1]."""
+
+
+def end_of(day: date) -> datetime:
+    """Return the first moment after a day, UTC: the ``now`` of everything computed for it."""
+    return datetime(day.year, day.month, day.day, tzinfo=UTC) + timedelta(days=1)
+
+
+def window_of(day: date, settings: Settings) -> list[date]:
+    """Return the days whose actions count for ``day``, oldest first."""
+    n_days = settings.model.window_days
+    return [day - timedelta(days=back) for back in range(n_days - 1, -1, -1)]
+
+
+def window_manifests(lake: Lake, day: date, settings: Settings) -> list[Manifest]:
+    """Return the staged days of the window; the day itself must be among them."""
+    lake.require("actions", f"pinnersage stage --day {day}", day=day)
+    found = (lake.current("actions", day=d) for d in window_of(day, settings))
+    return [manifest for manifest in found if manifest is not None]
+
+
+def label(
+    con: duckdb.DuckDBPyConnection,
+    lake: Lake,
+    day: date,
+    bucket: int,
+    settings: Settings,
+    embeddings: Embeddings,
+) -> dict[str, int]:
+    """Make ``labelled_user_actions``; return rows left out by reason, and ``kept``."""
+    layout = lake.layout
+    paths = [
+        str(lake.path(file))
+        for manifest in window_manifests(lake, day, settings)
+        for file in manifest.files
+        if file.bucket == bucket
+    ]
+    if paths:
+        con.read_parquet(paths).create_view("actions", replace=True)
+    else:
+        empty = ACTIONS.arrow(layout.user_id, layout.pin_id).empty_table()
+        con.register("actions", empty)
+    con.read_parquet([str(embeddings.pin_rows)]).create_view("pin_rows", replace=True)
+    sql = queries.text("user_actions/labelled")
+    con.execute(
+        f"CREATE OR REPLACE TEMP TABLE labelled_user_actions AS {sql}", window(day, settings)
+    )
+    return dict(con.execute(queries.text("user_actions/dropped")).fetchall())
+
+
+def window(day: date, settings: Settings) -> dict[str, Any]:
+    """Return the parameters of the window's query."""
+    return {
+        "start": end_of(day) - timedelta(days=settings.model.window_days),
+        "end": end_of(day),
+        "interest_actions": list(settings.source.interest_actions),
+        "max_actions_per_day": settings.model.max_actions_per_day,
+    }
+
+
+def check(
+    con: duckdb.DuckDBPyConnection, day: date, bucket: int, settings: Settings, n_buckets: int
+) -> list[queries.Found]:
+    """Run the checks beside the query on ``labelled_user_actions``."""
+    parameters = window(day, settings) | {"bucket": bucket, "n_buckets": n_buckets}
+    found = queries.run_checks(con, "user_actions", parameters)
+    for result in found:
+        if result.severity == "fail" and result.n_rows:
+            raise DataError(
+                f"{day}, bucket {bucket}: {result.name}: {result.n_rows:,} rows (limit 0), "
+                f"such as {result.examples[:3]}. Stage the day again. See runbook: input checks."
+            )
+    return found
+
+
+def chunks(con: duckdb.DuckDBPyConnection, day: date) -> Iterator[Chunk]:
+    """Yield the bucket's users, whole, about ``CHUNK`` actions at a time."""
+    result = con.sql(queries.text("user_actions/query"), params={"end": end_of(day)})
+    held: pa.Table | None = None
+    for batch in result.to_arrow_reader(CHUNK):
+        table = pa.Table.from_batches([batch])
+        held = table if held is None else pa.concat_tables([held, table])
+        starts = user_starts(held)
+        if starts.size > 1 and held.num_rows >= CHUNK:
+            yield chunk(held.slice(0, starts[-1]), starts)  # the last user may go on
+            held = held.slice(starts[-1])
+    if held is not None and held.num_rows:
+        starts = user_starts(held)
+        yield chunk(held, np.append(starts, held.num_rows))
+
+
+def user_starts(table: pa.Table) -> np.ndarray:
+    """Return the position of each user's first action."""
+    users = table["user_id"]
+    changed = pc.not_equal(users.slice(1), users.slice(0, len(users) - 1)).to_numpy()
+    return np.flatnonzero(np.concatenate([[True], changed])).astype(np.intp)
+
+
+def chunk(table: pa.Table, offsets: np.ndarray) -> Chunk:
+    """Return a table of whole users as arrays."""
+    users = table["user_id"].combine_chunks()
+    return Chunk(
+        user_ids=users.chunk(0) if isinstance(users, pa.ChunkedArray) else users,
+        rows=table["pin_row"].to_numpy().astype(np.intp),
+        ages_days=table["age_days"].to_numpy(),
+        acted_at=table["acted_at"].cast(pa.timestamp("us", "UTC")).cast(pa.int64()).to_numpy(),
+        offsets=offsets.astype(np.intp),
+    )

@@ -1,0 +1,234 @@
+"""Init: a home folder over your own Parquet, and your pins and embeddings brought into its lake.
+
+Nothing of the actions is copied: their columns and types are looked at, and ``pinnersage.toml``
+says from then on where they are. Pins and embeddings become versions in the lake, valid from a
+day on. Calling it again with new ones adds versions beside the old.
+"""
+
+import hashlib
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from pydantic import BaseModel, ConfigDict
+
+from pinnersage import __version__, config, queries, source
+from pinnersage.config import RunConfig, Settings, SourceConfig
+from pinnersage.errors import ConfigError, DataError
+from pinnersage.schema import PINS, IdType
+from pinnersage.stores import embeddings
+from pinnersage.stores.embeddings import Imported
+from pinnersage.stores.lake import Lake, Layout, Manifest, write_atomically
+
+
+class Items(BaseModel):
+    """Your table of pins, and which of its columns mean what; empty: there is none."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    path: str = ""
+    pin: str = "pin_id"
+    quality: str = ""
+    near_duplicate_of: str = ""
+    title: str = ""
+    image_url: str = ""
+    created_at: str = ""
+    embeddings: str = ""
+    """A ``.npy`` file, row i for row i of the table; or the name of a list column of it."""
+
+
+class InitReport(BaseModel):
+    """What there is."""
+
+    model_config = ConfigDict(frozen=True)
+
+    home: str
+    actions: int
+    users: int
+    first_day: date
+    last_day: date
+    action_kinds: dict[str, int]
+    pins: int
+    embeddings: Imported | None
+    user_id: IdType
+    pin_id: IdType
+
+
+def run(
+    home: Path,
+    actions: SourceConfig,
+    items: Items,
+    *,
+    n_buckets: int = 4,
+    valid_from: date | None = None,
+) -> InitReport:
+    """Set up ``home``; versions are valid from ``valid_from`` (default: the first action's day).
+
+    Raises
+    ------
+    DataError, ConfigError
+        Files or columns that are not there, types that cannot be used, or a home that was set up
+        over other actions.
+    """
+    actions = actions.model_copy(update={"actions": absolute(actions.actions)})
+    facts = look(home, actions)
+    settings = config.build(
+        home, {"lake": {"n_buckets": n_buckets}, "source": actions.model_dump()}
+    )
+    lake = Lake(home / "lake")
+    lake.create(Layout(n_buckets=n_buckets, user_id=facts["user_id"], pin_id=facts["pin_id"]))
+    write_settings(settings)
+    since = valid_from or facts["first_day"]
+    pins, vectors = read_items(items, facts["pin_id"])
+    write_pins(lake, pins, valid_from=since)
+    imported = None
+    if vectors is not None:
+        limit = settings.checks.max_bad_vector_share
+        ids = pins["pin_id"].combine_chunks()
+        imported = embeddings.write(lake, ids, vectors, valid_from=since, max_bad_share=limit)
+    return InitReport(home=str(home), pins=pins.num_rows, embeddings=imported, **facts)
+
+
+def absolute(path: str) -> str:
+    """Return a path that does not depend on where the command was given."""
+    return str(Path(path).expanduser().absolute()) if path else ""
+
+
+def look(home: Path, actions: SourceConfig) -> dict[str, Any]:
+    """Return what is in the actions: types, counts, first and last day."""
+    with queries.connect(home / ".scratch", RunConfig()) as con:
+        user, pin = source.view(con, actions, source.files(actions))
+        try:
+            facts = queries.first(con, queries.text("raw_actions/profile"))
+            kinds = dict(con.execute(queries.text("raw_actions/kinds")).fetchall())
+        except duckdb.Error as error:
+            raise queries.translate(error, actions.actions) from error
+    if not facts["actions"]:
+        raise DataError(f"{actions.actions}: no row with a time. Mend source.actions.")
+    absent = [kind for kind in actions.interest_actions if kind not in kinds]
+    if len(absent) == len(actions.interest_actions):
+        raise DataError(
+            f"No action is one of {', '.join(actions.interest_actions)}; there are "
+            f"{', '.join(f'{kind} ({n:,})' for kind, n in kinds.items())}. Name with --interest "
+            "those that show interest."
+        )
+    return {
+        **facts,
+        "action_kinds": kinds,
+        "user_id": user,
+        "pin_id": pin,
+    }
+
+
+def write_settings(settings: Settings) -> None:
+    """Write ``pinnersage.toml``, or accept one over the same actions; never overwrite another."""
+    path = settings.home / config.FILE
+    if path.is_file():
+        there = config.load(settings.home)
+        if there.source != settings.source:
+            raise ConfigError(
+                f"{path} is set up over {there.source.actions} with columns of its own. Edit "
+                "[source] there, or choose a new home folder."
+            )
+        return
+    write_atomically(path, config.to_toml(settings).encode())
+
+
+def read_items(items: Items, pin_type: IdType) -> tuple[pa.Table, np.ndarray | None]:
+    """Return pins in the order of the table, and their vectors if there are any."""
+    schema = PINS.arrow(pin=pin_type)
+    if not items.path:
+        if items.embeddings:
+            raise ConfigError("--embeddings needs --items: the table whose rows they belong to.")
+        return schema.empty_table(), None
+    path = Path(items.path).expanduser()
+    try:
+        table = pq.read_table(path)
+    except (OSError, pa.ArrowInvalid) as error:
+        raise DataError(f"{path} cannot be read as Parquet: {error}. Mend --items.") from error
+    mapped = items.model_dump(exclude={"path", "embeddings", "pin"})
+    named = {"pin_id": items.pin} | {ours: theirs for ours, theirs in mapped.items() if theirs}
+    absent = [name for name in named.values() if name not in table.column_names]
+    if absent:
+        raise DataError(
+            f"{path}: no column {', '.join(absent)}; there are {', '.join(table.column_names)}."
+        )
+    columns = [
+        convert(table, named.get(field.name), field, str(path)) for field in schema
+    ]
+    return pa.table(columns, schema=schema), read_vectors(items, table)
+
+
+def convert(table: pa.Table, name: str | None, field: pa.Field, where: str) -> Any:
+    """Return a column in our type; one that is not mapped is null."""
+    if name is None:
+        return pa.nulls(table.num_rows, field.type)
+    try:
+        return table[name].cast(field.type)
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
+        raise DataError(
+            f"{where}: column {name} is {table[name].type} and cannot become {field.type} for "
+            f"{field.name} ({str(error).splitlines()[0]}). Cast it when you export."
+        ) from error
+
+
+def read_vectors(items: Items, table: pa.Table) -> np.ndarray | None:
+    """Return the vectors from a ``.npy`` file or a list column."""
+    if not items.embeddings:
+        return None
+    if items.embeddings in table.column_names:
+        return list_column(table[items.embeddings].combine_chunks(), items)
+    path = Path(items.embeddings).expanduser()
+    if not path.is_file():
+        raise DataError(
+            f"--embeddings {items.embeddings}: neither a file nor a column of {items.path}; its "
+            f"columns are {', '.join(table.column_names)}."
+        )
+    try:
+        vectors: np.ndarray = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (ValueError, OSError, EOFError) as error:
+        raise DataError(f"{path} is not a .npy file of numbers: {error}.") from error
+    return vectors
+
+
+def list_column(column: Any, items: Items) -> np.ndarray:
+    """Return a column of lists as a matrix; every list must be as long as the first."""
+    column = column.chunk(0) if isinstance(column, pa.ChunkedArray) else column
+    kinds = (pa.types.is_list, pa.types.is_large_list, pa.types.is_fixed_size_list)
+    if not any(is_kind(column.type) for is_kind in kinds):
+        raise DataError(f"{items.path}: column {items.embeddings} is {column.type}, not lists.")
+    lengths = pa.compute.list_value_length(column)
+    if column.null_count or pa.compute.count_distinct(lengths).as_py() != 1:
+        counts = pa.compute.value_counts(lengths).to_pylist()
+        raise DataError(
+            f"{items.path}: vectors in column {items.embeddings} have different lengths: "
+            f"{ {str(c['values']): c['counts'] for c in counts} }. Export them all in one dimension."
+        )
+    values = column.flatten().to_numpy(zero_copy_only=False)
+    kind = np.float16 if values.dtype == np.float16 else np.float32
+    return values.astype(kind, copy=False).reshape(len(column), -1)
+
+
+def write_pins(lake: Lake, pins: pa.Table, *, valid_from: date) -> Manifest:
+    """Write a version of ``pins``, named for its content."""
+    with lake.workspace("pins") as work, queries.connect(work / "spill", RunConfig()) as con:
+        con.register("pins", pins)
+        hashed = queries.scalar(con, f"SELECT {queries.values_hash(pins.column_names)} FROM pins")
+        name = hashlib.sha256(f"{hashed}/{pins.num_rows}".encode()).hexdigest()[:12]
+        ordered = pins.sort_by("pin_id") if pins.num_rows else pins
+        file = lake.add_table(ordered, "pins", work, version=name)
+    return lake.commit(
+        Manifest(
+            table="pins",
+            partition={"version": name},
+            files=(file,),
+            rows=pins.num_rows,
+            content_hash=queries.hash_text(hashed),
+            code_version=__version__,
+            report={"valid_from": valid_from.isoformat()},
+        )
+    )

@@ -1,0 +1,128 @@
+"""Medoids: the member that stands for its cluster, and how well it does (paper, eq. 2).
+
+    argmin over members of  Σⱼ wⱼ ‖P - Pⱼ‖²  =  argmin of  W ‖P‖² - 2 P·S
+
+with S the weighted sum of the cluster's points and W its weight; what the two sides differ
+by is the same for every member. One pass for S and one for the costs replace the pairwise
+sum, in float64.
+
+Costs tie when they lie within 10⁻⁶ of the smallest, relative to the larger of its size and
+the W ‖P‖² it was made from: both members of a cluster of two equal weights have the same
+cost, and must tie even where that cost is zero but for rounding (orthogonal pins).
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+from numba import njit
+
+from pinnersage.kernels.distance import dot, squared_distance
+
+_TIE = 1e-6
+
+
+class Medoids(NamedTuple):
+    """What is known of each cluster from its points; arrays of one entry a cluster."""
+
+    points: np.ndarray  # intp, the medoid's row in the points
+    cohesion: np.ndarray  # float64, weighted mean cosine to the medoid, -1 to 1
+    offsets: np.ndarray  # float64, ‖medoid - weighted centroid‖²
+
+
+@njit(cache=True, nogil=True)
+def medoids(
+    points: np.ndarray, weights: np.ndarray, labels: np.ndarray, n_clusters: int
+) -> Medoids:
+    """Medoid of each cluster, its cohesion and its offset from the centroid.
+
+    Parameters
+    ----------
+    points : float64[m, d]
+        Finite, none of length zero; they need not be of unit length.
+    weights : float64[m]
+        Number of actions each point stands for, at least 1.
+    labels : intp[m]
+        Cluster of each point, in ``0 .. n_clusters - 1``; none is empty.
+    n_clusters : int
+
+    Returns
+    -------
+    Medoids
+        The earliest point wins a tie (see the module). A cluster of one point has cohesion
+        1 and offset 0, exactly.
+    """
+    order, starts = _members(labels, n_clusters)
+    found = Medoids(np.empty(n_clusters, np.intp), np.ones(n_clusters), np.zeros(n_clusters))
+    squares = np.empty(labels.size)
+    for i in range(labels.size):
+        squares[i] = dot(points[i], points[i])
+    for c in range(n_clusters):
+        members = order[starts[c] : starts[c + 1]]
+        found.points[c] = members[0]
+        if members.size > 1:
+            total, centroid = _centroid(points, weights, members)
+            best = _medoid(points, squares, members, total, centroid)
+            found.points[c] = best
+            found.cohesion[c] = _cohesion(points, weights, squares, members, best) / total
+            found.offsets[c] = squared_distance(points[best], centroid)
+    return Medoids(found.points, np.clip(found.cohesion, -1.0, 1.0), found.offsets)
+
+
+@njit(cache=True, nogil=True)
+def _members(labels: np.ndarray, n_clusters: int) -> tuple[np.ndarray, np.ndarray]:
+    """Points in order of cluster, then position; cluster c has starts[c] to starts[c + 1]."""
+    starts = np.zeros(n_clusters + 1, np.intp)
+    for label in labels:
+        starts[label + 1] += 1
+    starts = np.cumsum(starts)
+    order = np.empty(labels.size, np.intp)
+    following = starts[:-1].copy()
+    for i, label in enumerate(labels):
+        order[following[label]] = i
+        following[label] += 1
+    return order, starts
+
+
+@njit(cache=True, nogil=True)
+def _centroid(
+    points: np.ndarray, weights: np.ndarray, members: np.ndarray
+) -> tuple[float, np.ndarray]:
+    """Weight of the members and their weighted mean."""
+    total, centroid = 0.0, np.zeros(points.shape[1])
+    for i in members:
+        total += weights[i]
+        for k in range(centroid.size):
+            centroid[k] += weights[i] * points[i, k]
+    return total, centroid / total
+
+
+@njit(cache=True, nogil=True)
+def _medoid(
+    points: np.ndarray, squares: np.ndarray, members: np.ndarray, total: float, centroid: np.ndarray
+) -> int:
+    """Earliest member whose cost ties with the smallest; costs are W times those below."""
+    costs = np.empty(members.size)
+    best = 0
+    for p, i in enumerate(members):
+        costs[p] = squares[i] - 2 * dot(points[i], centroid)
+        if costs[p] < costs[best]:
+            best = p
+    limit = costs[best] + _TIE * max(abs(costs[best]), squares[members[best]])
+    for p, i in enumerate(members):
+        if costs[p] <= limit:
+            return int(i)
+    return int(members[best])
+
+
+@njit(cache=True, nogil=True)
+def _cohesion(
+    points: np.ndarray, weights: np.ndarray, squares: np.ndarray, members: np.ndarray, medoid: int
+) -> float:
+    """Sum of the members' cosines to the medoid, weighted; its own is exactly 1."""
+    score = 0.0
+    for i in members:
+        cosine = 1.0
+        if i != medoid:
+            cosine = dot(points[i], points[medoid]) / np.sqrt(squares[i] * squares[medoid])
+        score += weights[i] * cosine
+    return score

@@ -1,0 +1,66 @@
+"""Pages: reports for people, each one HTML file that needs no network.
+
+Style and drawings are inside the file; nothing is loaded from elsewhere. Beside a report lies
+the same as JSON, for machines.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
+
+from pinnersage.quality import QualityReport
+from pinnersage.stores.lake import full_disk, write_atomically
+
+
+def render(template: str, values: Mapping[str, Any]) -> bytes:
+    """Return a template filled in; a value that is missing is an error."""
+    environment = Environment(
+        loader=PackageLoader("pinnersage", "templates"),
+        autoescape=select_autoescape(default=True, default_for_string=True),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return environment.get_template(template).render(values).encode()
+
+
+def write_quality(report: QualityReport, reports: Path) -> Path:
+    """Write a day's data-quality report; return the page."""
+    folder = reports / "quality" / f"day={report.day}"
+    tables = list(dict.fromkeys(outcome.table for outcome in report.outcomes))
+    order = {"failed": 0, "warned": 1, "not_judged": 2, "passed": 3}
+    outcomes = sorted(
+        report.outcomes, key=lambda o: (order[o.status], tables.index(o.table), o.rule)
+    )
+    bars = {name: histogram_bars(counts) for name, counts in report.histograms.items()}
+    values = {"report": report, "outcomes": outcomes, "bars": bars}
+    with full_disk(reports, "report"):
+        write_atomically(folder / "report.json", report.model_dump_json(indent=1).encode())
+        write_atomically(folder / "index.html", render("quality.html.j2", values))
+    return folder / "index.html"
+
+
+def histogram_bars(counts: Mapping[str, int]) -> list[dict[str, Any]]:
+    """Return a histogram in bins that double as labelled bars, heights in percent."""
+    most = max(counts.values(), default=1)
+    return [
+        {"label": bin_label(int(bin_)), "n": n, "height": round(100 * n / most, 1)}
+        for bin_, n in sorted(counts.items(), key=lambda item: int(item[0]))
+    ]
+
+
+def bin_label(power: int) -> str:
+    """Return the values in the bin from 2^power to 2^(power + 1), in words."""
+    if power < 0:
+        return f"{2.0**power:.2g}–{2.0 ** (power + 1):.2g}"
+    first, last = 2**power, 2 ** (power + 1) - 1
+    return f"{first}" if first == last else f"{first}–{last}"
+
+
+def write_user(values: Mapping[str, Any], path: Path) -> Path:
+    """Write the page of one user: clusters, and what each sampled medoid brought."""
+    with full_disk(path.parent, "page"):
+        write_atomically(path, render("user.html.j2", values))
+    return path

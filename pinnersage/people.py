@@ -1,0 +1,96 @@
+"""People: what is known of one user, with titles, for a terminal, a page or a machine."""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from pinnersage import retrieve
+from pinnersage.config import Settings
+from pinnersage.errors import DataError
+from pinnersage.retrieve import Reader
+
+
+def clusters(reader: Reader, settings: Settings, user_id: str) -> dict[str, Any]:
+    """Return a user's clusters, most important first.
+
+    Raises
+    ------
+    DataError
+        The live release has no such user.
+    """
+    profile = reader.profile(user_id)
+    day = reader.release.medoids.day
+    if profile is None:
+        raise DataError(
+            f"User {user_id} has no clusters on {day}: no interest in the "
+            f"{settings.model.window_days} days before its end, or no such user."
+        )
+    pins = [retrieve.as_python(pin) for pin in profile.pin_ids]
+    titles = retrieve.titles(settings, reader.release, pins)
+    total = float(profile.importance.sum())
+    rows = [
+        {
+            "rank": rank,
+            "pin_id": pin,
+            "title": titles.get(pin, ""),
+            "importance": float(profile.importance[rank]),
+            "share": float(profile.importance[rank]) / total,
+            "n_actions": int(profile.n_actions[rank]),
+            "last_acted_at": datetime.fromtimestamp(
+                int(profile.last_acted_at[rank]) / 1e6, tz=UTC
+            ).isoformat(sep=" ", timespec="minutes"),
+        }
+        for rank, pin in enumerate(pins)
+    ]
+    return {"user_id": user_id, "day": day.isoformat(), "clusters": rows} | stamp(reader)
+
+
+def recommendation(
+    reader: Reader, settings: Settings, user_id: str, *, draw: int
+) -> dict[str, Any]:
+    """Return a user's candidates, best first, each with its medoid and cosine."""
+    made = reader.recommend(user_id, draw=draw)
+    if made is None:
+        clusters(reader, settings, user_id)  # says why there is none
+        raise DataError(f"User {user_id} has a profile without clusters. Publish the day again.")
+    titles = retrieve.titles(
+        settings, reader.release, [*made.medoids, *(c.pin_id for c in made.candidates)]
+    )
+    rows = [
+        {
+            "pin_id": c.pin_id,
+            "title": titles.get(c.pin_id, ""),
+            "cosine": c.cosine,
+            "medoid": c.medoid,
+            "medoid_title": titles.get(c.medoid, ""),
+        }
+        for c in made.candidates
+    ]
+    medoids = [{"pin_id": pin, "title": titles.get(pin, "")} for pin in made.medoids]
+    return {
+        "user_id": user_id,
+        "day": reader.release.medoids.day.isoformat(),
+        "draw": made.draw,
+        "medoids": medoids,
+        "candidates": rows,
+    } | stamp(reader)
+
+
+def by_medoid(made: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return a recommendation's candidates, grouped by the medoid that brought them."""
+    return [
+        medoid
+        | {"candidates": [c for c in made["candidates"] if c["medoid"] == medoid["pin_id"]]}
+        for medoid in made["medoids"]
+    ]
+
+
+def stamp(reader: Reader) -> dict[str, Any]:
+    """Return what was read, so that an answer can be made again."""
+    release = reader.release
+    return {
+        "release": release.number,
+        "embeddings": release.embeddings,
+        "index": release.index.version if release.index else None,
+    }
+

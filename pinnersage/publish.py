@@ -1,0 +1,67 @@
+"""Publish: a day's medoids to the key-value store, as a version of their own.
+
+Reads ``medoids/day=…``, which exists only if ``validate`` passed it. Writes one packed value a
+user under a new version; readers see it when ``release`` moves the pointer. The version is named
+for the day and its manifest, so publishing the same day again finds it there and writes nothing.
+"""
+
+from collections.abc import Iterator
+from datetime import date
+
+import duckdb
+from pydantic import BaseModel, ConfigDict
+
+from pinnersage import queries
+from pinnersage.config import Settings
+from pinnersage.errors import DataError
+from pinnersage.schema import MEDOIDS
+from pinnersage.stores import open_keyvalue
+from pinnersage.stores.lake import Lake, Manifest
+from pinnersage.stores.packing import pack_users
+
+
+class PublishReport(BaseModel):
+    """What was published."""
+
+    model_config = ConfigDict(frozen=True)
+
+    day: date
+    users: int
+    version: str
+
+
+def version_of(manifest: Manifest) -> str:
+    """Return the key-value version of a day's medoids."""
+    return f"{manifest.partition['day']}-{manifest.version}"
+
+
+def run(day: date, settings: Settings) -> PublishReport:
+    """Write ``day`` as a version of the key-value store."""
+    lake = Lake(settings.home / "lake")
+    manifest = lake.require("medoids", f"pinnersage validate --day {day}", day=day)
+    version = version_of(manifest)
+    about = {
+        "day": day.isoformat(),
+        "medoids": manifest.version,
+        "embeddings": manifest.report["embeddings"],
+        "users": manifest.report["measures"]["n_users"],
+    }
+    try:
+        users = open_keyvalue(settings).write(version, packed(lake, manifest), about)
+    except duckdb.Error as error:
+        raise queries.translate(error, f"publish {day}") from error
+    if users != about["users"]:
+        raise DataError(
+            f"{day}: {users:,} users were written and the checks counted {about['users']:,}. "
+            "Nothing is released; run validate and publish again. See runbook: publish count."
+        )
+    return PublishReport(day=day, users=users, version=version)
+
+
+def packed(lake: Lake, manifest: Manifest) -> Iterator[tuple[bytes, bytes]]:
+    """Yield key and value of each user, one bucket's file at a time."""
+    import pyarrow.parquet as pq  # noqa: PLC0415
+
+    schema = MEDOIDS.arrow(lake.layout.user_id, lake.layout.pin_id)
+    for path in lake.paths(manifest):
+        yield from pack_users(pq.ParquetFile(path).read(columns=schema.names))

@@ -1,0 +1,169 @@
+"""Queries: the SQL files under ``sql/`` and the DuckDB connection that runs them.
+
+SQL reads plain table names; whoever runs it decides what stands behind them. In a checkout
+``sql/`` is at the root, in a wheel inside the package. Every connection works in UTC: without
+that, window arithmetic would follow the machine's zone across summer time.
+"""
+
+import re
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any, Literal
+
+import duckdb
+
+from pinnersage.config import RunConfig
+from pinnersage.errors import ConfigError, DataError, TransientError
+
+HERE = Path(__file__).parent
+EXAMPLES = 20
+"""Offending rows that a report shows for one check."""
+
+
+@cache
+def folder() -> Path:
+    """Return the folder of SQL files, of a checkout or of an installed wheel."""
+    for candidate in (HERE / "sql", HERE.parent / "sql"):
+        if candidate.is_dir():
+            return candidate
+    raise ConfigError(f"No sql/ folder beside {HERE}: the installation is broken. Reinstall it.")
+
+
+@cache
+def text(name: str) -> str:
+    """Return the SQL of ``sql/<name>.sql``, such as ``actions/query``."""
+    return (folder() / f"{name}.sql").read_text(encoding="utf-8")
+
+
+def connect(scratch: Path, run: RunConfig) -> duckdb.DuckDBPyConnection:
+    """Return an in-memory DuckDB connection in UTC that spills into ``scratch``."""
+    scratch.mkdir(parents=True, exist_ok=True)
+    con = duckdb.connect(
+        config={
+            "threads": run.threads,
+            "memory_limit": run.memory_limit,
+            "temp_directory": str(scratch),
+            "autoinstall_known_extensions": False,
+            "autoload_known_extensions": False,
+        }
+    )
+    con.execute("SET TimeZone = 'UTC'")
+    return con
+
+
+def translate(error: duckdb.Error, what: str) -> Exception:
+    """Return our error for DuckDB's, or DuckDB's own where it can only be our mistake.
+
+    A full disk or memory may pass; a file that cannot be read will not.
+    """
+    message = str(error).strip().splitlines()[0]
+    full = re.search(r"No space left|File too large|Could not write|out of memory", str(error), re.I)
+    if full or isinstance(error, duckdb.OutOfMemoryException):
+        return TransientError(
+            f"{what}: {message}. Free space on the disk of the home folder, or raise "
+            "run.memory_limit, and run the step again. See runbook: disk full."
+        )
+    broken = (
+        duckdb.IOException,
+        duckdb.InvalidInputException,
+        duckdb.ConversionException,
+        duckdb.SerializationException,
+        duckdb.BinderException,
+    )
+    if isinstance(error, broken):
+        return DataError(
+            f"{what}: {message}. Mend or replace the file and run the step again. "
+            "See runbook: broken file."
+        )
+    return error
+
+
+@dataclass(frozen=True)
+class Check:
+    """A query for rows that are wrong: none means that it passed."""
+
+    name: str
+    severity: Literal["fail", "warn"]
+    sql: str
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a check found."""
+
+    name: str
+    severity: Literal["fail", "warn"]
+    n_rows: int
+    examples: list[dict[str, Any]]
+
+
+@cache
+def checks(table: str) -> tuple[Check, ...]:
+    """Return the checks in ``sql/<table>/checks.sql``.
+
+    Each query ends with a semicolon and opens with ``-- fail: …`` or ``-- warn: …``.
+    """
+    found = []
+    for part in re.split(r";\s*\n", text(f"{table}/checks") + "\n"):
+        opening = re.search(r"^-- (fail|warn): (.+)$", part, re.M)
+        if opening:
+            severity: Literal["fail", "warn"] = "fail" if opening[1] == "fail" else "warn"
+            found.append(Check(opening[2].strip(), severity, part.strip()))
+    return tuple(found)
+
+
+def run_checks(
+    con: duckdb.DuckDBPyConnection, table: str, parameters: dict[str, Any]
+) -> list[Found]:
+    """Run a table's checks; each result carries its count and the first rows that are wrong."""
+    results = []
+    for check in checks(table):
+        used = {k: v for k, v in parameters.items() if re.search(rf"\${k}\b", check.sql)}
+        count = f"SELECT count(*) FROM ({check.sql})"  # noqa: S608 (our own file)
+        n_rows = scalar(con, count, used)
+        examples: list[dict[str, Any]] = []
+        if n_rows:
+            rows = con.sql(f"{check.sql}\nLIMIT {EXAMPLES}", params=used)
+            examples = [
+                {name: str(value) for name, value in zip(rows.columns, row, strict=True)}
+                for row in rows.fetchall()
+            ]
+        results.append(Found(check.name, check.severity, n_rows, examples))
+    return results
+
+
+def first(
+    con: duckdb.DuckDBPyConnection, sql: str, parameters: dict[str, Any] | None = None
+) -> dict[str, Any]:
+    """Return the first row of a query by column; the result is read to its end."""
+    result = con.sql(sql, params=parameters or {})
+    return dict(zip(result.columns, result.fetchall()[0], strict=True))
+
+
+def scalar(con: duckdb.DuckDBPyConnection, sql: str, parameters: dict[str, Any] | None = None) -> Any:
+    """Return the one value of a query that has one row and one column."""
+    return next(iter(first(con, sql, parameters).values()))
+
+
+def quoted(name: str) -> str:
+    """Return a column's name as SQL spells it, whatever is in it."""
+    return '"' + name.replace('"', '""') + '"'
+
+
+def values_hash(columns: list[str]) -> str:
+    """Return SQL for a hash of rows' values: the same for any order, layout and file.
+
+    The sum, over rows, of the lower 64 bits of the MD5 of the row's values, each written as its
+    length and its text (so no separator can be mistaken), null as ``-``.
+    """
+    parts = ", ".join(
+        f"coalesce(strlen({quoted(name)}::VARCHAR) || ':' || {quoted(name)}::VARCHAR, '-')"
+        for name in columns
+    )
+    return f"coalesce(sum(md5_number_lower(concat({parts}))::HUGEINT), 0)"
+
+
+def hash_text(total: int) -> str:
+    """Return a sum of row hashes as 32 hex digits."""
+    return f"{total % 2**128:032x}"

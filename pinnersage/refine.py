@@ -1,0 +1,201 @@
+"""Refine: which pins are worth indexing (paper, section 4.1.1).
+
+Reads the embeddings and pins valid at the day's end; writes ``refined/day=…``, a row for every
+pin that has an embedding: kept, or dropped with its reason. Low quality goes first. Then pins
+are taken best first, and each one kept drops the pins near it: a near-duplicate is always within
+the threshold of the pin that stands for it, so chains of likeness cannot drift away.
+"""
+
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+from pydantic import BaseModel, ConfigDict
+
+from pinnersage import __version__, queries
+from pinnersage.config import IndexConfig, Settings, fingerprint
+from pinnersage.errors import DataError
+from pinnersage.schema import REFINED
+from pinnersage.stores import embeddings
+from pinnersage.stores.embeddings import Embeddings
+from pinnersage.stores.lake import Lake, Manifest
+
+BLOCK = 2_048
+"""Pins whose cosines to all better ones are in memory at once."""
+
+
+class RefineReport(BaseModel):
+    """What was kept."""
+
+    model_config = ConfigDict(frozen=True)
+
+    day: date
+    pins: int
+    kept: int
+    dropped: dict[str, int]
+    embeddings: str
+    version: str
+
+
+def run(day: date, settings: Settings) -> RefineReport:
+    """Judge every pin for ``day``; replaces the day's partition."""
+    lake = Lake(settings.home / "lake")
+    table = embeddings.open_version(lake, embeddings.valid_at(lake, "embeddings", day))
+    pins = embeddings.valid_at(lake, "pins", day)
+    with lake.workspace("refine") as work, queries.connect(work / "spill", settings.run) as con:
+        try:
+            refined = judged(con, lake, table, pins, settings.index)
+            con.register("refined", refined)
+            total = queries.values_hash(refined.column_names)
+            hashed = queries.scalar(con, f"SELECT {total} FROM refined")
+        except duckdb.Error as error:
+            raise queries.translate(error, f"refine {day}") from error
+        file = lake.add_table(refined, "refined", work, day=day)
+    reasons = pc.value_counts(refined["reason"].drop_null()).to_pylist()
+    kept = int(pc.sum(refined["kept"]).as_py())
+    if not kept:
+        raise DataError(
+            f"{day}: none of {refined.num_rows:,} pins is worth indexing "
+            f"({ {r['values']: r['counts'] for r in reasons} }). Lower index.min_quality."
+        )
+    report: dict[str, Any] = {
+        "pins": refined.num_rows,
+        "kept": kept,
+        "dropped": {item["values"]: item["counts"] for item in reasons},
+        "embeddings": table.version,
+    }
+    manifest = lake.commit(
+        Manifest(
+            table="refined",
+            partition={"day": day.isoformat()},
+            files=(file,),
+            rows=refined.num_rows,
+            content_hash=queries.hash_text(hashed),
+            settings_hash=refine_hash(settings.index),
+            code_version=__version__,
+            reads=(table.ref, pins.ref),
+            report=report,
+        )
+    )
+    return RefineReport(day=day, version=manifest.version, **report)
+
+
+def refine_hash(config: IndexConfig) -> str:
+    """Return a fingerprint of the settings that decide what is kept."""
+    return fingerprint(str(config.min_quality), str(config.near_duplicate_cosine))
+
+
+def judged(
+    con: duckdb.DuckDBPyConnection,
+    lake: Lake,
+    table: Embeddings,
+    pins: Manifest,
+    config: IndexConfig,
+) -> pa.Table:
+    """Return the rows of ``refined``."""
+    con.read_parquet(lake.paths(pins), hive_partitioning=False).create_view("pins")
+    con.read_parquet([str(table.pin_rows)], hive_partitioning=False).create_view("pin_rows")
+    parameters = {"min_quality": config.min_quality}
+    pool = con.sql(queries.text("refined/query"), params=parameters).to_arrow_table()
+    reason = pool["reason"].to_numpy(zero_copy_only=False).astype(object)
+    rows = pool["row"].to_numpy().astype(np.int64)
+    candidates = np.flatnonzero(pc.is_null(pool["reason"]).to_numpy())
+    quality = pc.fill_null(pool["quality"], 1.0).to_numpy()[candidates]
+    order = candidates[np.lexsort((rows[candidates], -quality))]
+    leader, cosine = leaders(table.matrix, rows[order], config.near_duplicate_cosine)
+    representative = np.full(len(rows), -1)
+    cosines = np.full(len(rows), np.nan)
+    dropped = leader >= 0
+    reason[order[dropped]] = "near_duplicate"
+    representative[order[dropped]] = rows[order[leader[dropped]]]
+    cosines[order[dropped]] = cosine[dropped]
+    known = pa.array(representative, mask=representative < 0)
+    given = pool["near_duplicate_of"]
+    columns = {
+        "pin_id": pool["pin_id"],
+        "row": rows,
+        "kept": pa.array([value is None for value in reason]),
+        "reason": pa.array(reason, type=pa.string()),
+        "representative": pc.coalesce(table.pin_ids.take(known), given.combine_chunks()),
+        "cosine": pa.array(cosines, mask=np.isnan(cosines)),
+        "quality": pool["quality"],
+    }
+    schema = REFINED.arrow(pin=lake.layout.pin_id)
+    return pa.table({name: columns[name] for name in schema.names}, schema=schema)
+
+
+def leaders(
+    matrix: np.ndarray, rows: npt.NDArray[np.int64], threshold: float
+) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.float64]]:
+    """Return which better pin stands for each pin, by exact search in blocks.
+
+    Parameters
+    ----------
+    matrix : float16 or float32 [n, d]
+        Unit vectors.
+    rows : int64[m]
+        Pins to judge, best first.
+    threshold : float
+        Cosine from which two pins are near-duplicates; above 1 nothing is.
+
+    Returns
+    -------
+    leader : intp[m]
+        Position in ``rows`` of the kept pin that is nearest, the better one of equals; -1 for a
+        pin that is kept.
+    cosine : float64[m]
+        Cosine to it; NaN for a pin that is kept.
+    """
+    leader = np.full(rows.size, -1, dtype=np.intp)
+    cosine = np.full(rows.size, np.nan)
+    if threshold > 1:
+        return leader, cosine
+    kept_vectors = np.empty((rows.size, matrix.shape[1]), dtype=np.float32)
+    kept = np.empty(rows.size, dtype=np.intp)
+    n_kept = 0
+    for start in range(0, rows.size, BLOCK):
+        block = np.asarray(matrix[rows[start : start + BLOCK]], dtype=np.float32)
+        best, best_cosine = nearest(block, kept_vectors[:n_kept])
+        inside = block @ block.T
+        first = n_kept
+        for i in range(len(block)):
+            within = inside[i, kept[first:n_kept] - start]
+            if within.size and within.max() > best_cosine[i]:
+                best[i], best_cosine[i] = first + within.argmax(), within.max()
+            if best_cosine[i] >= threshold:
+                leader[start + i], cosine[start + i] = kept[best[i]], best_cosine[i]
+            else:
+                kept_vectors[n_kept], kept[n_kept] = block[i], start + i
+                n_kept += 1
+    return leader, cosine
+
+
+def nearest(
+    block: np.ndarray, kept: np.ndarray
+) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.float64]]:
+    """Return the nearest kept vector of each row of a block, and its cosine (-inf if none)."""
+    if not len(kept):
+        return np.zeros(len(block), dtype=np.intp), np.full(len(block), -np.inf)
+    best = np.zeros(len(block), dtype=np.intp)
+    cosine = np.full(len(block), -np.inf)
+    for start in range(0, len(kept), BLOCK * 8):
+        cosines = block @ kept[start : start + BLOCK * 8].T
+        position = cosines.argmax(axis=1)
+        found = cosines[np.arange(len(block)), position]
+        better = found > cosine
+        best[better], cosine[better] = position[better] + start, found[better]
+    return best, cosine
+
+
+def kept_rows(lake: Lake, manifest: Manifest) -> npt.NDArray[np.int64]:
+    """Return the embedding rows of the pins that were kept, ascending."""
+    import pyarrow.parquet as pq  # noqa: PLC0415
+
+    path: Path = lake.path(manifest.files[0])
+    table = pq.read_table(path, columns=["row"], filters=pc.field("kept"))
+    return np.sort(table["row"].to_numpy().astype(np.int64))

@@ -1,0 +1,319 @@
+"""Release: the one pointer that makes a day live, and back.
+
+    releases/000007.json   never changed: medoids, index, embeddings, the release before it
+    releases/live.json     which one is live, and what was withdrawn: moving it is the publish
+
+A release joins a day's medoids and an index made with the same embeddings, so a reader that
+follows the pointer can never see the two disagree. An older day never replaces a newer one. What
+was rolled back stays withdrawn until someone promotes its day by name. Two DAGs move the
+pointer; each does so under a lock, having read it anew.
+"""
+
+import contextlib
+import fcntl
+from collections.abc import Iterator
+from datetime import date
+
+from pydantic import BaseModel, ConfigDict
+
+from pinnersage.config import Settings
+from pinnersage.errors import DataError
+from pinnersage.stores import open_keyvalue, open_vectors
+from pinnersage.stores.lake import Lake, canonical, full_disk, write_atomically
+
+
+class Frozen(BaseModel):
+    """A record that is never changed."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Medoids(Frozen):
+    """A day's medoids, as published."""
+
+    day: date
+    manifest: str
+    """Version of the manifest of ``medoids/day=…``."""
+    keyvalue: str
+    """Version in the key-value store."""
+    embeddings: str
+
+
+class Index(Frozen):
+    """An index of pins that passed its gate."""
+
+    day: date
+    version: str
+    """Version in the vector store."""
+    embeddings: str
+
+
+class Release(Frozen):
+    """What readers read together."""
+
+    number: int
+    medoids: Medoids
+    index: Index | None
+    previous: int | None
+
+    @property
+    def embeddings(self) -> str:
+        """The version that medoids and index were made with."""
+        return self.medoids.embeddings
+
+
+class Pointer(Frozen):
+    """Which release is live, and what may not go live by itself."""
+
+    live: int | None = None
+    withdrawn_days: tuple[date, ...] = ()
+    withdrawn_indexes: tuple[str, ...] = ()
+
+
+class Moved(Frozen):
+    """Whether the pointer moved, and why or why not."""
+
+    moved: bool
+    why: str
+    live: Release | None
+
+
+class Releases:
+    """The releases of one home folder."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.folder = settings.home / "releases"
+        self.lake = Lake(settings.home / "lake")
+
+    def pointer(self) -> Pointer:
+        """Return the pointer as it is now."""
+        path = self.folder / "live.json"
+        return Pointer.model_validate_json(path.read_bytes()) if path.is_file() else Pointer()
+
+    def get(self, number: int) -> Release:
+        """Return one release."""
+        path = self.folder / f"{number:06}.json"
+        if not path.is_file():
+            raise DataError(f"There is no release {number}. See them all: pinnersage releases")
+        return Release.model_validate_json(path.read_bytes())
+
+    def all(self) -> list[Release]:
+        """Return every release, oldest first."""
+        return [self.get(int(p.stem)) for p in sorted(self.folder.glob("[0-9]*.json"))]
+
+    def live(self) -> Release | None:
+        """Return the live release."""
+        number = self.pointer().live
+        return None if number is None else self.get(number)
+
+    @contextlib.contextmanager
+    def locked(self) -> Iterator[None]:
+        """Keep others from moving the pointer; the lock ends with its process."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with full_disk(self.folder, "release"), (self.folder / ".lock").open("w") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            yield
+
+    def move(self, medoids: Medoids, index: Index | None, pointer: Pointer, why: str) -> Moved:
+        """Record a release and make it live. Call it under the lock."""
+        number = max((int(p.stem) for p in self.folder.glob("[0-9]*.json")), default=0) + 1
+        release = Release(number=number, medoids=medoids, index=index, previous=pointer.live)
+        write_atomically(
+            self.folder / f"{number:06}.json", canonical(release.model_dump(mode="json"))
+        )
+        self.point(pointer.model_copy(update={"live": number}))
+        return Moved(moved=True, why=why, live=release)
+
+    def point(self, pointer: Pointer) -> None:
+        """Replace the pointer. Call it under the lock."""
+        write_atomically(self.folder / "live.json", canonical(pointer.model_dump(mode="json")))
+
+    def published(self, day: date) -> Medoids | None:
+        """Return a day's medoids if they passed and are in the key-value store."""
+        manifest = self.lake.current("medoids", day=day)
+        if manifest is None:
+            return None
+        medoids = Medoids(
+            day=day,
+            manifest=manifest.version,
+            keyvalue=f"{day}-{manifest.version}",
+            embeddings=manifest.report["embeddings"],
+        )
+        return medoids if medoids.keyvalue in open_keyvalue(self.settings).versions() else None
+
+    def indexed(self, day: date) -> Index | None:
+        """Return a day's index if it passed its gate and is in the vector store."""
+        manifest = self.lake.current("index", day=day)
+        if manifest is None:
+            return None
+        index = Index(
+            day=day,
+            version=manifest.report["version"],
+            embeddings=manifest.report["embeddings"],
+        )
+        return index if index.version in open_vectors(self.settings).versions() else None
+
+
+def release_medoids(day: date, settings: Settings) -> Moved:
+    """Make ``day``'s published medoids live, if it is the live day or newer."""
+    releases = Releases(settings)
+    with releases.locked():
+        pointer, live = releases.pointer(), releases.live()
+        medoids = releases.published(day)
+        if medoids is None:
+            raise DataError(f"{day} is not published. Run first: pinnersage publish --day {day}")
+        if day in pointer.withdrawn_days:
+            why = f"{day} was withdrawn; make it live by name: pinnersage promote {day}"
+            return Moved(moved=False, why=why, live=live)
+        if live and live.medoids.day > day:
+            why = f"{day} is older than the live day {live.medoids.day}; both are kept"
+            return Moved(moved=False, why=why, live=live)
+        index = _fitting_index(releases, pointer, live, medoids.embeddings)
+        if index is None and live and live.index:
+            why = (
+                f"medoids of {day} were made with embeddings {medoids.embeddings}; they go live "
+                "with the first index made with the same"
+            )
+            return Moved(moved=False, why=why, live=live)
+        return _move_unless_live(releases, pointer, live, medoids, index)
+
+
+def release_index(day: date, settings: Settings) -> Moved:
+    """Make ``day``'s index live, if it is as new as the live one or newer."""
+    releases = Releases(settings)
+    with releases.locked():
+        pointer, live = releases.pointer(), releases.live()
+        index = releases.indexed(day)
+        if index is None:
+            raise DataError(f"{day} has no index. Run first: pinnersage index --day {day}")
+        if index.version in pointer.withdrawn_indexes:
+            why = f"the index of {day} was withdrawn; pinnersage promote {day} brings it back"
+            return Moved(moved=False, why=why, live=live)
+        if live is None:
+            return Moved(moved=False, why="no medoids are live yet; the index waits", live=None)
+        if live.index and live.index.day > day:
+            why = f"the index of {day} is older than the live one of {live.index.day}"
+            return Moved(moved=False, why=why, live=live)
+        medoids = live.medoids
+        if index.embeddings != medoids.embeddings:
+            newer = _newest_medoids(releases, pointer, index.embeddings, since=medoids.day)
+            if newer is None:
+                why = (
+                    f"the index of {day} was made with embeddings {index.embeddings}; it goes live "
+                    "with the first medoids made with the same"
+                )
+                return Moved(moved=False, why=why, live=live)
+            medoids = newer
+        return _move_unless_live(releases, pointer, live, medoids, index)
+
+
+def _move_unless_live(
+    releases: Releases,
+    pointer: Pointer,
+    live: Release | None,
+    medoids: Medoids,
+    index: Index | None,
+) -> Moved:
+    if live and live.medoids == medoids and _same(live.index, index):
+        return Moved(moved=False, why="it is live already", live=live)
+    return releases.move(medoids, index, pointer, f"{medoids.day} is live")
+
+
+def _fitting_index(
+    releases: Releases, pointer: Pointer, live: Release | None, embeddings: str
+) -> Index | None:
+    """Return the live index if it was made with these embeddings, else the newest that was."""
+    if live and live.index and live.index.embeddings == embeddings:
+        return live.index
+    for day in reversed(releases.lake.days("index")):
+        index = releases.indexed(day)
+        if index and index.embeddings == embeddings:
+            if index.version not in pointer.withdrawn_indexes:
+                return index
+    return None
+
+
+def _same(one: Index | None, other: Index | None) -> bool:
+    """Whether two indexes are the same version, whatever day they were asked for."""
+    return (one and one.version) == (other and other.version)
+
+
+def _newest_medoids(
+    releases: Releases, pointer: Pointer, embeddings: str, *, since: date
+) -> Medoids | None:
+    for day in reversed(releases.lake.days("medoids")):
+        if day < since or day in pointer.withdrawn_days:
+            continue
+        medoids = releases.published(day)
+        if medoids and medoids.embeddings == embeddings:
+            return medoids
+    return None
+
+
+def rollback(settings: Settings) -> Moved:
+    """Go back to the release before the live one, medoids and index at once.
+
+    What differs between the two is withdrawn until it is promoted by name.
+    """
+    releases = Releases(settings)
+    with releases.locked():
+        pointer, live = releases.pointer(), releases.live()
+        if live is None or live.previous is None:
+            raise DataError("There is no release before the live one. See: pinnersage releases")
+        target = releases.get(live.previous)
+        require_present(target, settings)
+        days, indexes = set(pointer.withdrawn_days), set(pointer.withdrawn_indexes)
+        if live.medoids != target.medoids:
+            days.add(live.medoids.day)
+        if live.index and not _same(live.index, target.index):
+            indexes.add(live.index.version)
+        releases.point(
+            Pointer(
+                live=target.number,
+                withdrawn_days=tuple(sorted(days)),
+                withdrawn_indexes=tuple(sorted(indexes)),
+            )
+        )
+        why = f"back from release {live.number} to {target.number}"
+        return Moved(moved=True, why=why, live=target)
+
+
+def promote(day: date, settings: Settings) -> Moved:
+    """Make a day live by name: withdrawn or older, its medoids, with its index where it fits."""
+    releases = Releases(settings)
+    with releases.locked():
+        pointer, live = releases.pointer(), releases.live()
+        medoids = releases.published(day)
+        if medoids is None:
+            raise DataError(f"{day} is not published. Run first: pinnersage publish --day {day}")
+        own = releases.indexed(day)
+        withdrawn = set(pointer.withdrawn_indexes) - ({own.version} if own else set())
+        pointer = pointer.model_copy(
+            update={
+                "withdrawn_days": tuple(d for d in pointer.withdrawn_days if d != day),
+                "withdrawn_indexes": tuple(sorted(withdrawn)),
+            }
+        )
+        index = own
+        if own is None or own.embeddings != medoids.embeddings:
+            index = _fitting_index(releases, pointer, live, medoids.embeddings)
+        moved = _move_unless_live(releases, pointer, live, medoids, index)
+        if not moved.moved:
+            releases.point(pointer)
+        return moved
+
+
+def require_present(release: Release, settings: Settings) -> None:
+    """Refuse a release whose stores no longer hold what it names."""
+    gone = []
+    if release.medoids.keyvalue not in open_keyvalue(settings).versions():
+        gone.append(f"key-value version {release.medoids.keyvalue}")
+    if release.index and release.index.version not in open_vectors(settings).versions():
+        gone.append(f"index {release.index.version}")
+    if gone:
+        raise DataError(
+            f"Release {release.number} cannot go live: {' and '.join(gone)} is gone. Publish "
+            f"{release.medoids.day} again, or promote another day. See: pinnersage releases"
+        )
+

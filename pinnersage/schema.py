@@ -1,0 +1,117 @@
+"""Schema: the tables that pass between steps, column by column.
+
+An identifier is text or a 64-bit integer, as its owner has it; which of the two belongs to the
+lake (``IdType``). Times are UTC in microseconds. ``docs/tables.md`` is made from this file.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import pyarrow as pa
+
+IdType = Literal["int64", "string"]
+TIME = pa.timestamp("us", tz="UTC")
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column: its name, its type (``user`` and ``pin`` follow the lake) and its meaning."""
+
+    name: str
+    kind: pa.DataType | Literal["user", "pin"]
+    meaning: str
+
+
+@dataclass(frozen=True)
+class Table:
+    """One table: its columns, how it is partitioned, in which order its rows stand."""
+
+    name: str
+    partition: tuple[str, ...]
+    order: tuple[str, ...]
+    meaning: str
+    columns: tuple[Column, ...]
+
+    def arrow(self, user: IdType = "string", pin: IdType = "string") -> pa.Schema:
+        """Return the Arrow schema for a lake with these identifier types."""
+        types = {"user": pa.type_for_alias(user), "pin": pa.type_for_alias(pin)}
+        return pa.schema(
+            [(c.name, types[c.kind] if isinstance(c.kind, str) else c.kind) for c in self.columns]
+        )
+
+
+ACTIONS = Table(
+    "actions",
+    ("day", "bucket"),
+    ("user_id", "acted_at", "pin_id", "event_id"),
+    "What users did, a day's events bucketed by user once, when they arrive.",
+    (
+        Column("event_id", pa.string(), "The event's id; else the MD5 of the row's values."),
+        Column("user_id", "user", "Who acted."),
+        Column("pin_id", "pin", "On which pin."),
+        Column("action", pa.string(), "What it was: repin, click, hide …"),
+        Column("acted_at", TIME, "When, UTC."),
+    ),
+)
+
+PINS = Table(
+    "pins",
+    ("version",),
+    ("pin_id",),
+    "What is known of a pin beside its embedding.",
+    (
+        Column("pin_id", "pin", "The pin."),
+        Column("quality", pa.float64(), "0 (bad) to 1 (good); null: not known."),
+        Column("near_duplicate_of", "pin", "A better pin that shows the same, where known."),
+        Column("title", pa.string(), "For people."),
+        Column("image_url", pa.string(), "For people."),
+        Column("created_at", TIME, "When the pin was made."),
+    ),
+)
+
+PIN_ROWS = Table(
+    "embeddings",
+    ("version",),
+    ("pin_id",),
+    "Pin ids in ascending order; row i of the version's matrix.npy is the i-th pin's vector.",
+    (
+        Column("pin_id", "pin", "The pin."),
+        Column("row", pa.int64(), "Its row in the matrix."),
+    ),
+)
+
+MEDOIDS = Table(
+    "medoids",
+    ("day", "bucket"),
+    ("user_id", "rank"),
+    "Each user's clusters at the end of the day, the most important first.",
+    (
+        Column("user_id", "user", "Whose cluster."),
+        Column("rank", pa.int32(), "0 is the most important; ties: later last action, then pin."),
+        Column("pin_id", "pin", "The medoid (eq. 2)."),
+        Column("importance", pa.float64(), "Sum of exp(-decay * age) over its actions (eq. 3)."),
+        Column("n_actions", pa.int64(), "Actions in the cluster, repeats counted."),
+        Column("offset", pa.float64(), "Squared distance of the medoid from the centroid."),
+        Column("first_acted_at", TIME, "Its oldest action."),
+        Column("last_acted_at", TIME, "Its newest action."),
+        Column("cohesion", pa.float64(), "Mean cosine of its actions to the medoid."),
+    ),
+)
+
+REFINED = Table(
+    "refined",
+    ("day",),
+    ("pin_id",),
+    "Every pin with an embedding, and whether it is worth indexing.",
+    (
+        Column("pin_id", "pin", "The pin."),
+        Column("row", pa.int64(), "Its row in the embeddings' matrix."),
+        Column("kept", pa.bool_(), "Whether it is indexed."),
+        Column("reason", pa.string(), "Why not: low_quality or near_duplicate; null when kept."),
+        Column("representative", "pin", "The better pin that stands for a near-duplicate."),
+        Column("cosine", pa.float64(), "Cosine to the representative."),
+        Column("quality", pa.float64(), "The quality that was judged; null: not known."),
+    ),
+)
+
+TABLES = (ACTIONS, PINS, PIN_ROWS, MEDOIDS, REFINED)

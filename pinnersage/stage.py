@@ -1,0 +1,201 @@
+"""Stage: a day's raw events to Parquet in buckets of users, once, when they arrive.
+
+Reads the source; writes ``actions/day=…`` for the day, and for each day of the window before
+it that is not staged yet (in one pass). From then on bucket *b* of a day needs only bucket *b*
+of the days before: no later step shuffles users. Rows that cannot be used are counted by
+reason; a ``DataError`` follows when too many are.
+"""
+
+from collections.abc import Iterator
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pyarrow as pa
+import pyarrow.compute as pc
+from pydantic import BaseModel, ConfigDict
+
+from pinnersage import __version__, queries, source
+from pinnersage.config import Settings, fingerprint
+from pinnersage.errors import ConfigError, DataError
+from pinnersage.schema import ACTIONS
+from pinnersage.stores.lake import DataFile, Lake, Layout, Manifest
+
+BATCH = 1_000_000
+ONE_DAY = timedelta(days=1)
+
+
+class StageReport(BaseModel):
+    """What was staged."""
+
+    model_config = ConfigDict(frozen=True)
+
+    day: date
+    days_staged: int
+    rows: int
+    users: int
+    dropped: dict[str, int]
+    window_days_missing: int
+    checks: list[dict[str, Any]]
+    version: str
+
+
+def run(day: date, settings: Settings) -> StageReport:
+    """Stage ``day``, replacing it, and the days of its window that are missing."""
+    lake = settings_lake(settings)
+    layout = lake.layout
+    if layout.n_buckets != settings.lake.n_buckets:
+        raise ConfigError(
+            f"lake.n_buckets is {settings.lake.n_buckets}, and {lake.root} was made with "
+            f"{layout.n_buckets}. Set it back; a lake keeps its buckets."
+        )
+    window = [day - ONE_DAY * back for back in range(settings.model.window_days)]
+    days = [d for d in window if d == day or lake.current("actions", day=d) is None]
+    for span in spans(days[1:], one_by_one=source.by_day(settings.source)):
+        if source.files(settings.source, span[0]) or not source.by_day(settings.source):
+            stage_span(lake, layout, settings, span)  # a file that comes later is staged then
+    stage_span(lake, layout, settings, [day])
+    missing = sum(lake.current("actions", day=d) is None for d in window)
+    manifest = lake.require("actions", f"pinnersage stage --day {day}", day=day)
+    return StageReport(
+        **manifest.report,
+        day=day,
+        days_staged=len(days) - missing,
+        rows=manifest.rows,
+        window_days_missing=missing,
+        version=manifest.version,
+    )
+
+
+def settings_lake(settings: Settings) -> Lake:
+    """Return the lake of a home folder."""
+    return Lake(settings.home / "lake")
+
+
+def spans(days: list[date], *, one_by_one: bool) -> list[list[date]]:
+    """Return runs of days without a gap, ascending; each is one pass over the source."""
+    runs: list[list[date]] = []
+    for day in sorted(days):
+        if runs and not one_by_one and runs[-1][-1] == day - ONE_DAY:
+            runs[-1].append(day)
+        else:
+            runs.append([day])
+    return runs
+
+
+def midnight(day: date) -> datetime:
+    """Return the start of a day, UTC."""
+    return datetime(day.year, day.month, day.day, tzinfo=UTC)
+
+
+def stage_span(lake: Lake, layout: Layout, settings: Settings, days: list[date]) -> None:
+    """Stage days that follow each other, in one pass over their files."""
+    by_day = source.by_day(settings.source)
+    paths = source.files(settings.source, days[0])
+    with lake.workspace("stage") as work, queries.connect(work / "spill", settings.run) as con:
+        types = source.view(con, settings.source, paths)
+        if types != (layout.user_id, layout.pin_id):
+            raise DataError(
+                f"{settings.source.actions}: ids of user and pin are {types}, and the lake holds "
+                f"{(layout.user_id, layout.pin_id)}. Cast them when you export."
+            )
+        span = {"start": midnight(days[0]), "end": midnight(days[-1] + ONE_DAY), "by_day": by_day}
+        try:
+            raw = queries.text("actions/raw")
+            con.execute(f"CREATE TEMP TABLE labelled_actions AS {raw}", span)
+            refuse_unusable(con, settings, days)
+            reports = day_reports(con, days)
+            rows = con.sql(queries.text("actions/query"), params={"n_buckets": layout.n_buckets})
+            files = write_files(lake, rows.to_arrow_reader(BATCH), work)
+        except duckdb.Error as error:
+            raise queries.translate(error, f"stage {days[0]} to {days[-1]}") from error
+    for day in days:
+        lake.commit(day_manifest(day, settings, files.get(day, []), reports[day]))
+
+
+def refuse_unusable(
+    con: duckdb.DuckDBPyConnection, settings: Settings, days: list[date]
+) -> None:
+    """Stop when more rows cannot be used than the settings allow.
+
+    Repeats are harmless and do not count; nor do rows without a time where all days share their
+    files, since they would weigh on every day.
+    """
+    counts = dict(con.execute(queries.text("actions/dropped_in_all")).fetchall())
+    total = queries.scalar(con, "SELECT count(*) FROM labelled_actions")
+    harmless = {"duplicate"} if source.by_day(settings.source) else {"duplicate", "no_time"}
+    unusable = sum(count for reason, count in counts.items() if reason not in harmless)
+    limit = settings.checks.max_unusable_share
+    if unusable > limit * total:
+        raise DataError(
+            f"{days[0]} to {days[-1]}: {unusable:,} of {total:,} raw rows cannot be used (limit "
+            f"{limit:.1%}): {counts}. Mend the source, or raise checks.max_unusable_share. "
+            "See runbook: unusable rows."
+        )
+
+
+def day_reports(con: duckdb.DuckDBPyConnection, days: list[date]) -> dict[date, dict[str, Any]]:
+    """Return for each day its users, hash, rows left out by reason, and (one day) its checks."""
+    hashed = queries.values_hash(ACTIONS.arrow().names)
+    reports: dict[date, dict[str, Any]] = {
+        day: {"users": 0, "hash": 0, "dropped": {}, "checks": []} for day in days
+    }
+    last = {"last_day": days[-1]}
+    for day, reason, count in con.execute(queries.text("actions/dropped"), last).fetchall():
+        report = reports.get(day, reports[days[-1]])
+        report["dropped"][reason] = report["dropped"].get(reason, 0) + count
+    sql = queries.text("actions/measures").replace("'values_hash'", hashed)
+    for day, users, total in con.execute(sql).fetchall():
+        reports[day] |= {"users": users, "hash": total}
+    if len(days) == 1:
+        found = queries.run_checks(con, "actions", {})
+        reports[days[0]]["checks"] = [vars(check) for check in found]
+    return reports
+
+
+def day_manifest(
+    day: date, settings: Settings, files: list[DataFile], report: dict[str, Any]
+) -> Manifest:
+    """Return the manifest of one staged day."""
+    return Manifest(
+        table="actions",
+        partition={"day": day.isoformat()},
+        files=tuple(files),
+        rows=sum(file.rows for file in files),
+        content_hash=queries.hash_text(report.pop("hash")),
+        settings_hash=fingerprint(str(settings.lake.n_buckets)),
+        code_version=__version__,
+        report=report,
+    )
+
+
+def write_files(
+    lake: Lake, reader: pa.RecordBatchReader, work: Path
+) -> dict[date, list[DataFile]]:
+    """Write each day's buckets to files of their own."""
+    schema = ACTIONS.arrow(lake.layout.user_id, lake.layout.pin_id)
+    files: dict[date, list[DataFile]] = {}
+    for day, bucket, part in groups(reader):
+        table = part.select(schema.names).cast(schema)
+        file = lake.add_table(table, "actions", work, day=day, bucket=bucket)
+        files.setdefault(day, []).append(file)
+    return files
+
+
+def groups(reader: pa.RecordBatchReader) -> Iterator[tuple[date, int, pa.Table]]:
+    """Yield (day, bucket, its actions) from rows that stand in that order."""
+    held: pa.Table | None = None
+    for batch in reader:
+        table = pa.Table.from_batches([batch])
+        held = table if held is None else pa.concat_tables([held, table])
+        while held.num_rows:
+            day, bucket = held["day"][0].as_py(), held["bucket"][0].as_py()
+            same = pc.and_(pc.equal(held["day"], held["day"][0]), pc.equal(held["bucket"], bucket))
+            size = pc.sum(same).as_py()
+            if size == held.num_rows:
+                break  # the group may go on in the next batch
+            yield day, bucket, held.slice(0, size)
+            held = held.slice(size)
+    if held is not None and held.num_rows:
+        yield held["day"][0].as_py(), held["bucket"][0].as_py(), held

@@ -1,0 +1,43 @@
+"""Stores: where tables, profiles, vectors and embeddings are kept; and which of them is in force.
+
+Each kind is a small protocol with an embedded implementation and one for production; one set of
+contract tests runs against all.
+"""
+
+import os
+
+from pinnersage.config import Settings
+from pinnersage.errors import ConfigError
+from pinnersage.stores.keyvalue import KeyValueStore
+from pinnersage.stores.vectors import VectorStore
+
+
+def open_keyvalue(settings: Settings) -> KeyValueStore:
+    """Return the key-value store that the settings choose."""
+    if settings.keyvalue.store == "lmdb":
+        from pinnersage.stores.lmdb_store import LmdbStore  # noqa: PLC0415 (only the one in force)
+
+        return LmdbStore(settings.home / "stores" / "keyvalue")
+    from pinnersage.stores.redis_store import RedisStore  # noqa: PLC0415
+
+    url = settings.keyvalue.url or os.environ.get("REDIS_URL", "")
+    if not url:
+        raise ConfigError("keyvalue.store is redis, and neither keyvalue.url nor REDIS_URL is set.")
+    return RedisStore(url)
+
+
+def open_vectors(settings: Settings) -> VectorStore:
+    """Return the vector store that the settings choose."""
+    config = settings.index
+    graph = {"m": config.hnsw_m, "ef_construct": config.hnsw_ef_construct}
+    if config.store == "edge":
+        from pinnersage.stores.edge import EdgeStore  # noqa: PLC0415
+
+        root = settings.home / "stores" / "vectors"
+        return EdgeStore(root, **graph, ef_search=config.hnsw_ef_search)
+    from pinnersage.stores.qdrant import QdrantStore  # noqa: PLC0415
+
+    location = config.location or os.environ.get("QDRANT_URL", "")
+    if not location:
+        raise ConfigError("index.store is qdrant, and neither index.location nor QDRANT_URL is set.")
+    return QdrantStore(location, **graph, ef_search=config.hnsw_ef_search)

@@ -1,0 +1,271 @@
+"""Lake: tables of immutable files, where a partition is its manifest, written last.
+
+    <table>/<key>=<value>/…/data/<content>.parquet     never changed, named by what is in it
+    <table>/<key>=<value>/…/manifests/<version>.json   never changed, named by what is in it
+    <table>/<key>=<value>/…/manifest.json              the current one: the commit
+
+A step that is killed leaves files that no manifest names. A partition computed again changes
+``manifest.json`` alone, so a release that names an older version goes on reading it.
+"""
+
+import contextlib
+import errno
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from pydantic import BaseModel, ConfigDict
+
+from pinnersage.errors import ConfigError, DataError, TransientError
+from pinnersage.schema import IdType
+
+ROW_GROUP = 122_880
+
+
+class DataFile(BaseModel):
+    """One immutable file of a partition."""
+
+    model_config = ConfigDict(frozen=True)
+
+    path: str
+    """Relative to the lake's root."""
+    rows: int
+    bytes: int
+    bucket: int | None = None
+
+
+class Manifest(BaseModel):
+    """What one version of a partition is made of, and from what."""
+
+    model_config = ConfigDict(frozen=True)
+
+    table: str
+    partition: dict[str, str]
+    files: tuple[DataFile, ...] = ()
+    rows: int = 0
+    content_hash: str = ""
+    """Of the values, whatever the layout."""
+    settings_hash: str = ""
+    code_version: str = ""
+    reads: tuple[str, ...] = ()
+    """References (``Manifest.ref``) of the manifests it was made from."""
+    report: dict[str, Any] = {}
+
+    @property
+    def version(self) -> str:
+        """16 hex digits of the manifest's own content."""
+        return hashlib.sha256(canonical(self.model_dump(mode="json"))).hexdigest()[:16]
+
+    @property
+    def ref(self) -> str:
+        """``table/key=value@version``: how others name this version."""
+        keys = "/".join(f"{k}={v}" for k, v in self.partition.items())
+        return f"{self.table}/{keys}@{self.version}"
+
+
+class Layout(BaseModel):
+    """What is fixed when a lake is made (``lake.json``)."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    n_buckets: int
+    user_id: IdType
+    pin_id: IdType
+
+
+class Lake:
+    """The tables under one folder."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    @property
+    def layout(self) -> Layout:
+        """Buckets and identifier types of this lake."""
+        path = self.root / "lake.json"
+        if not path.is_file():
+            raise ConfigError(f"{path} does not exist: no lake there yet. Make it: pinnersage init")
+        return Layout.model_validate_json(path.read_text(encoding="utf-8"))
+
+    def create(self, layout: Layout) -> None:
+        """Make the lake, or accept one that is laid out the same."""
+        path = self.root / "lake.json"
+        if path.is_file() and self.layout != layout:
+            raise ConfigError(
+                f"{self.root} is laid out as {self.layout.model_dump()}, asked for is "
+                f"{layout.model_dump()}. A lake keeps its layout: choose a new home folder."
+            )
+        self.root.mkdir(parents=True, exist_ok=True)
+        write_atomically(path, canonical(layout.model_dump(mode="json")))
+
+    @property
+    def scratch(self) -> Path:
+        """Folder for what is not finished; on the lake's own file system, so moves are atomic."""
+        return self.root / ".scratch"
+
+    @contextlib.contextmanager
+    def workspace(self, what: str) -> Iterator[Path]:
+        """Yield a folder for unfinished files, gone afterwards; a full disk becomes our error."""
+        self.scratch.mkdir(parents=True, exist_ok=True)
+        folder = Path(tempfile.mkdtemp(prefix=f"{what}-{os.getpid()}-", dir=self.scratch))
+        try:
+            with full_disk(self.root, what):
+                yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def folder(self, table: str, **keys: object) -> Path:
+        """Return the folder of a partition."""
+        return self.root.joinpath(table, *(f"{k}={v}" for k, v in keys.items()))
+
+    def path(self, file: DataFile) -> Path:
+        """Return where a file of a manifest is."""
+        return self.root / file.path
+
+    def paths(self, manifest: Manifest) -> list[str]:
+        """Return all files of a manifest, in its order."""
+        return [str(self.path(file)) for file in manifest.files]
+
+    def add(self, source: Path, table: str, rows: int, **keys: object) -> DataFile:
+        """Move a finished file to its content's name in a partition, and return its entry.
+
+        The folder of a ``bucket`` lies inside its day's, so any engine sees both as columns.
+        """
+        digest = hashlib.sha256()
+        with source.open("rb") as file:
+            while block := file.read(1 << 20):
+                digest.update(block)
+            os.fsync(file.fileno())
+        target = self.folder(table, **keys) / "data" / f"{digest.hexdigest()[:24]}{source.suffix}"
+        size = source.stat().st_size
+        target.parent.mkdir(parents=True, exist_ok=True)
+        source.replace(target)
+        bucket = keys.get("bucket")
+        return DataFile(
+            path=str(target.relative_to(self.root)),
+            rows=rows,
+            bytes=size,
+            bucket=bucket if isinstance(bucket, int) else None,
+        )
+
+    def add_table(self, table: pa.Table, name: str, work: Path, **keys: object) -> DataFile:
+        """Write one Arrow table as a Parquet file of a partition."""
+        path = work / "table.parquet"
+        write_parquet(table, path)
+        return self.add(path, name, table.num_rows, **keys)
+
+    def commit(self, manifest: Manifest) -> Manifest:
+        """Make a version of a partition the current one; the last thing that a step writes."""
+        folder = self.folder(manifest.table, **manifest.partition)
+        data = canonical(manifest.model_dump(mode="json"))
+        with full_disk(self.root, manifest.table):
+            version = folder / "manifests" / f"{manifest.version}.json"
+            if not version.is_file():
+                write_atomically(version, data)
+            current = folder / "manifest.json"
+            if not current.is_file() or current.read_bytes() != data:
+                write_atomically(current, data)
+        return manifest
+
+    def current(self, table: str, **keys: object) -> Manifest | None:
+        """Return the current version of a partition, or None."""
+        path = self.folder(table, **keys) / "manifest.json"
+        return read_manifest(path) if path.is_file() else None
+
+    def require(self, table: str, next_step: str, **keys: object) -> Manifest:
+        """Return the current version of a partition, or say which step would make it."""
+        manifest = self.current(table, **keys)
+        if manifest is None:
+            named = ", ".join(f"{k} {v}" for k, v in keys.items())
+            raise DataError(f"No {table} of {named} in {self.root}. Run first: {next_step}")
+        return manifest
+
+    def version(self, table: str, version: str, **keys: object) -> Manifest:
+        """Return one version of a partition, current or not."""
+        path = self.folder(table, **keys) / "manifests" / f"{version}.json"
+        if not path.is_file():
+            raise DataError(
+                f"{path} is gone, and something names it. Restore it, or compute the day again "
+                "and promote it. See runbook: missing manifest."
+            )
+        return read_manifest(path)
+
+    def days(self, table: str) -> list[date]:
+        """Return the days of a table that have a current version, ascending."""
+        found = (self.root / table).glob("day=*/manifest.json")
+        return sorted(date.fromisoformat(path.parent.name.removeprefix("day=")) for path in found)
+
+    def versions(self, table: str) -> list[Manifest]:
+        """Return the current manifests of a table that has versions, by name."""
+        found = sorted((self.root / table).glob("version=*/manifest.json"))
+        return [read_manifest(path) for path in found]
+
+
+def read_manifest(path: Path) -> Manifest:
+    """Return a manifest from its file."""
+    try:
+        return Manifest.model_validate_json(path.read_bytes())
+    except ValueError as error:
+        raise DataError(
+            f"{path} is not a manifest: {str(error).splitlines()[0]}. Restore the file or compute "
+            "its partition again."
+        ) from error
+
+
+def canonical(value: object) -> bytes:
+    """Return JSON whose bytes depend on the value alone."""
+    text = json.dumps(value, sort_keys=True, indent=1, ensure_ascii=False, allow_nan=False)
+    return text.encode() + b"\n"
+
+
+def write_parquet(table: pa.Table, path: Path) -> None:
+    """Write a Parquet file whose bytes depend on the table alone."""
+    pq.write_table(table, path, compression="zstd", row_group_size=ROW_GROUP)
+
+
+def write_atomically(path: Path, data: bytes) -> None:
+    """Replace a file whole: a reader, or a crash, sees the old bytes or the new."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(name).chmod(0o644)
+        Path(name).replace(path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+    sync_folder(path.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    """Make the names in a folder survive a power cut."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+@contextlib.contextmanager
+def full_disk(root: Path, what: str) -> Iterator[None]:
+    """Turn the system's word for a full disk into an error that may pass."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}:
+            raise TransientError(
+                f"{what}: no room to write under {root} ({error.strerror}). Nothing was published; "
+                "free space and run the step again. See runbook: disk full."
+            ) from error
+        raise

@@ -1,0 +1,148 @@
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from naive import merges, partition, ward as naive_ward
+from scipy.cluster.hierarchy import fcluster, linkage
+from strategies import DIMENSIONS, make_user, thresholds, user
+
+from pinnersage.kernels.distance import dot, squared_distance
+from pinnersage.kernels.ward import ward
+
+relaxed = settings(deadline=None)
+
+
+def ours(points, threshold, weights=None):
+    weights = np.ones(len(points)) if weights is None else np.asarray(weights, dtype=float)
+    return ward(np.ascontiguousarray(points), weights, threshold)
+
+
+def ambiguous(points, threshold, weights=None):
+    """Whether a tie, or a merge at the threshold but for rounding, leaves the answer open."""
+    history, tied = merges(points, weights)
+    heights = np.array([d for *_, d in history])
+    return tied or bool(np.any(np.abs(heights - threshold) <= 1e-9 * max(1.0, threshold)))
+
+
+def agree(labels, others, points, threshold, weights=None):
+    return partition(labels) == partition(others) or ambiguous(points, threshold, weights)
+
+
+@given(user(max_actions=30, min_actions=1), thresholds())
+@relaxed
+def test_partition_is_that_of_algorithm_1(drawn, threshold):
+    labels = ours(drawn.points, threshold)
+    assert agree(labels, naive_ward(drawn.points, threshold), drawn.points, threshold)
+
+
+@given(user(min_actions=2), thresholds())
+@relaxed
+def test_partition_is_that_of_scipy(drawn, threshold):
+    theirs = fcluster(linkage(drawn.points, "ward"), np.sqrt(threshold), "distance")
+    assert agree(ours(drawn.points, threshold), theirs, drawn.points, threshold)
+
+
+def test_two_thousand_users_have_the_partition_of_scipy():
+    rng = np.random.default_rng(20)
+    equal = 0
+    for _ in range(2_100):
+        n = int(rng.choice([rng.integers(2, 60), rng.integers(2, 400)], p=[0.8, 0.2]))
+        drawn = make_user(
+            rng,
+            n,
+            int(rng.choice(DIMENSIONS)),
+            topics=int(rng.integers(1, 12)),
+            spread=float(rng.choice([0.05, 0.3, 2.0])),
+            pins=int(rng.choice([n, n // 2 + 1])),
+        )
+        threshold = float(np.exp(rng.uniform(np.log(0.05), np.log(rng.choice([4.0, 1e6])))))
+        theirs = fcluster(linkage(drawn.points, "ward"), np.sqrt(threshold), "distance")
+        same = partition(ours(drawn.points, threshold)) == partition(theirs)
+        assert same or ambiguous(drawn.points, threshold)
+        equal += same
+    assert equal >= 2_000
+
+
+@given(user(min_actions=1), thresholds())
+@relaxed
+def test_weights_give_the_partition_of_the_repeats(drawn, threshold):
+    rows, first, inverse, counts = np.unique(
+        drawn.rows, return_index=True, return_inverse=True, return_counts=True
+    )
+    assert rows.size == first.size
+    collapsed = ours(drawn.embeddings[rows], threshold, counts)
+    assert agree(collapsed[inverse], ours(drawn.points, threshold), drawn.points, threshold)
+
+
+@given(user(min_actions=1, max_actions=30), thresholds())
+@relaxed
+def test_weighted_partition_is_that_of_algorithm_1(drawn, threshold):
+    weights = np.random.default_rng(len(drawn.rows)).integers(1, 9, len(drawn.rows))
+    labels = ours(drawn.points, threshold, weights)
+    theirs = naive_ward(drawn.points, threshold, weights)
+    assert agree(labels, theirs, drawn.points, threshold, weights)
+
+
+@given(user(min_actions=1))
+@relaxed
+def test_raising_the_threshold_never_adds_a_cluster(drawn):
+    counts = [ours(drawn.points, a).max() for a in (0.0, 0.05, 0.3, 1.0, 2.5, 10.0, 1e6, np.inf)]
+    assert counts == sorted(counts, reverse=True)
+    assert counts[-1] == 0
+
+
+@given(user(), thresholds())
+@relaxed
+def test_labels_count_up_in_order_of_first_member(drawn, threshold):
+    labels = ours(drawn.points, threshold)
+    _, first = np.unique(labels, return_index=True)
+    assert np.array_equal(labels[np.sort(first)], np.arange(first.size))
+
+
+def test_no_point_and_one_point():
+    assert ours(np.empty((0, 3)), 1.0).size == 0
+    assert ours(np.ones((1, 3)), 1.0).tolist() == [0]
+
+
+def test_a_distance_equal_to_the_threshold_merges():
+    points = np.array([[0.0], [1.0], [3.0]])
+    assert ours(points, 1.0).tolist() == [0, 0, 1]
+    assert ours(points, np.nextafter(1.0, 0)).tolist() == [0, 1, 2]
+
+
+def test_threshold_zero_merges_copies_only():
+    points = np.array([[1.0, 0.1], [0.0, 1.0], [1.0, 0.1], [1.0, 0.1]])
+    assert ours(points, 0.0, [1, 1, 3, 7]).tolist() == [0, 1, 0, 0]
+
+
+def test_of_equal_neighbours_the_smallest_index_is_taken():
+    assert ours(np.array([[0.0], [-1.0], [1.0]]), 1.0).tolist() == [0, 0, 1]
+    assert ours(np.array([[0.0], [1.0], [-1.0]]), 1.0).tolist() == [0, 0, 1]
+
+
+@pytest.mark.parametrize("side", [2, 3, 4, 5])
+@pytest.mark.parametrize("scale", [1.0, 1 / 3, 0.1])
+def test_grids_full_of_ties_end(side, scale):
+    axes = np.meshgrid(*[np.arange(side) * scale] * 3)
+    points = np.stack([axis.ravel() for axis in axes], axis=1)
+    for threshold in (0.5 * scale**2, 2 * scale**2, 1e6):
+        labels = ours(np.tile(points, (2, 1)), threshold)
+        assert np.array_equal(labels[: side**3], labels[side**3 :])
+
+
+def test_arguments_are_left_as_they_were():
+    points, weights = np.random.default_rng(0).normal(size=(50, 5)), np.ones(50)
+    before = points.copy()
+    ours(points, 3.0, weights)
+    assert np.array_equal(points, before)
+    assert np.array_equal(weights, np.ones(50))
+
+
+@pytest.mark.parametrize("d", [1, 7, 16, 33, 257])
+def test_distance_is_the_same_both_ways_to_the_bit(d):
+    rng = np.random.default_rng(d)
+    for _ in range(50):
+        a, b = rng.normal(size=(2, d))
+        assert squared_distance(a, b) == squared_distance(b, a)
+        assert squared_distance(a, b) == pytest.approx(((a - b) ** 2).sum(), rel=1e-12)
+        assert squared_distance(a, a) == 0
+        assert dot(a, b) == pytest.approx(a @ b, rel=1e-9, abs=1e-12)

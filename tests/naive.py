@@ -1,0 +1,102 @@
+"""Naive twins: the kernels again, as the paper writes them, slow and beyond doubt."""
+
+import math
+
+import numpy as np
+
+TIE = 1e-6
+
+
+def squared_distances(points):
+    points = np.asarray(points, dtype=float)
+    return ((points[:, None, :] - points[None, :, :]) ** 2).sum(axis=2)
+
+
+def start_distances(points, weights):
+    """d of weighted points: the paper's for weights 1, and what merging the repeats leaves."""
+    w = np.asarray(weights, dtype=float)
+    return 2 * w[:, None] * w[None, :] / (w[:, None] + w[None, :]) * squared_distances(points)
+
+
+def merges(points, weights=None):
+    """Algorithm 1 up to its merge history: triples (i, j, d) where j goes into i.
+
+    Also returns whether some nearest neighbour other than a copy was not unique.
+    """
+    n = np.ones(len(points)) if weights is None else np.array(weights, dtype=float)
+    d = start_distances(points, n)
+    np.fill_diagonal(d, np.inf)
+    alive, history, stack, tied = list(range(len(n))), [], [], False
+    while len(alive) > 1:
+        stack.append(alive[0])
+        while stack:
+            if len(alive) == 1:
+                break
+            i = stack[-1]
+            least = d[i].min()
+            nearest = np.flatnonzero(d[i] == least)
+            close = np.count_nonzero(d[i] <= least * (1 + 1e-9))
+            tied |= bool(close > 1 and least > 1e-20)
+            if len(stack) >= 2 and stack[-2] in nearest:
+                j = stack[-2]
+                del stack[-2:]
+                history.append((i, j, least))
+                alive.remove(j)
+                merged = ((n[i] + n) * d[i] + (n[j] + n) * d[j] - n * least) / (n[i] + n[j] + n)
+                merged[i] = np.inf
+                d[i] = d[:, i] = np.where(np.isnan(merged), np.inf, merged)
+                d[j] = d[:, j] = np.inf
+                n[i] += n[j]
+            elif nearest[0] in stack:  # only rounding leads here; the paper has exact numbers
+                del stack[stack.index(nearest[0]) + 1 :]
+            else:
+                stack.append(int(nearest[0]))
+    return history, tied
+
+
+def ward(points, merge_threshold, weights=None):
+    """Algorithm 1: the largest unions whose merge is within the threshold, and lone pins."""
+    sets = [frozenset([i]) for i in range(len(points))]
+    unions = []
+    for i, j, d in merges(points, weights)[0]:
+        sets[i] |= sets[j]
+        unions.append((sets[i], d))
+    clusters = []
+    for union, d in reversed(sorted(unions, key=lambda pair: (pair[1], len(pair[0])))):
+        if d <= merge_threshold and not any(union & other for other in clusters):
+            clusters.append(union)
+    lone = set(range(len(points))).difference(*clusters)
+    labels = np.empty(len(points), dtype=int)
+    for label, members in enumerate(sorted([*clusters, *map(frozenset, zip(lone))], key=min)):
+        labels[list(members)] = label
+    return labels
+
+
+def medoid(points, weights=None):
+    """Position of the member with the least sum of squared distances (eq. 2), earliest of ties."""
+    w = np.ones(len(points)) if weights is None else np.asarray(weights, dtype=float)
+    points = np.asarray(points, dtype=float)
+    costs = squared_distances(points) @ w
+    squares = (points**2).sum(axis=1)
+    best = int(np.argmin(costs))
+    scale = max(abs(costs[best] - w @ squares), w.sum() * squares[best])
+    return int(np.flatnonzero(costs - costs[best] <= TIE * scale)[0])
+
+
+def importance(ages_days, decay_per_day):
+    """Importance of one cluster (eq. 3)."""
+    return sum(math.exp(-decay_per_day * age) for age in ages_days)
+
+
+def cohesion(points, medoid_point):
+    points = np.asarray(points, dtype=float)
+    norms = np.linalg.norm(points, axis=1) * np.linalg.norm(medoid_point)
+    return float(np.mean(points @ medoid_point / norms))
+
+
+def partition(labels):
+    """Labels as a set of sets, so that two numberings of the same clusters are equal."""
+    groups = {}
+    for position, label in enumerate(labels):
+        groups.setdefault(int(label), set()).add(position)
+    return {frozenset(group) for group in groups.values()}
