@@ -25,9 +25,10 @@ Unpausing starts yesterday's day at once, and nothing older.
 **One day by hand.** *Trigger* with the partition key set to the day, such as `2020-01-05`.
 
 **Backfill.** Days 5 to 7 January, both included. The end is an instant, and a day counts from
-02:00, so give the end an hour:
+02:00, so give the end an hour. One run at a time, so that each day is checked against the day
+before; its buckets run side by side all the same:
 
-    airflow backfill create --dag-id pinnersage_daily --max-active-runs 2 \
+    airflow backfill create --dag-id pinnersage_daily --max-active-runs 1 \
         --from-date 2020-01-05 --to-date 2020-01-07T23:00 --reprocess-behavior completed
 
 An old day's backfill writes its partitions and never replaces newer medoids. Each day it

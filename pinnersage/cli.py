@@ -27,7 +27,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 WIDE = None if sys.stdout.isatty() else 160
-console = Console(highlight=False, soft_wrap=True, width=WIDE)
+# No markup and no emoji: titles and ids are the user's, and "[/knit]" is a title.
+console = Console(highlight=False, markup=False, emoji=False, soft_wrap=True, width=WIDE)
 
 
 def parse_day(text: str) -> date:
@@ -66,10 +67,11 @@ def tell(report: BaseModel | Sequence[BaseModel], *, as_json: bool, title: str =
         return
     reports = [report] if isinstance(report, BaseModel) else list(report)
     for item in reports:
-        console.print(f"[bold]{title}[/bold]" if title else "", end="\n" if title else "")
+        if title:
+            console.print(title, style="bold")
         for name, value in item.model_dump(mode="json").items():
             if name != "checks" and value not in ({}, []):
-                console.print(f"  {name.replace('_', ' ')}: {words(value)}", markup=False)
+                console.print(f"  {name.replace('_', ' ')}: {words(value)}")
 
 
 def words(value: Any) -> str:
@@ -110,7 +112,9 @@ def init(
     ] = "",
     valid_from: Annotated[
         date | None,
-        typer.Option(parser=parse_day, metavar="DAY", help="First day pins and embeddings are for."),
+        typer.Option(
+            parser=parse_day, metavar="DAY", help="First day pins and embeddings are for."
+        ),
     ] = None,
     buckets: Annotated[int, typer.Option(help="Buckets of users: tasks that run apart.")] = 4,
     home: Home = None,
@@ -177,9 +181,9 @@ def synthetic(
     if as_json:
         print_json(facts)
     else:
-        console.print("[bold]A synthetic world[/bold]")
+        console.print("A synthetic world", style="bold")
         for name, value in facts.items():
-            console.print(f"  {name.replace('_', ' ')}: {words(value)}", markup=False)
+            console.print(f"  {name.replace('_', ' ')}: {words(value)}")
 
 
 @app.command()
@@ -383,7 +387,7 @@ def recommend(
         print_json(made)
         return
     sampled = ", ".join(label(medoid) for medoid in made["medoids"])
-    console.print(f"User {user}, {made['day']}, draw {draw}. Sampled: {sampled}", markup=False)
+    console.print(f"User {user}, {made['day']}, draw {draw}. Sampled: {sampled}")
     console.print(f"{len(made['candidates'])} candidates; the first {top}:")
     table = Table("cosine", "pin", "because of", box=None)
     for row in made["candidates"][:top]:
@@ -408,7 +412,7 @@ def doctor(home: Home = None, as_json: AsJson = False) -> None:
     else:
         for finding in found:
             mark = "good" if finding.good else "LOOK"
-            console.print(f"{mark}  {finding.what}: {finding.says}", markup=False)
+            console.print(f"{mark}  {finding.what}: {finding.says}")
     if not all(finding.good for finding in found):
         raise typer.Exit(1)
 

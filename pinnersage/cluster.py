@@ -12,17 +12,17 @@ from typing import Any
 import duckdb
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from pydantic import BaseModel, ConfigDict
 
-from pinnersage import __version__, extract, queries
+from pinnersage import extract, queries
 from pinnersage.config import Settings, fingerprint
 from pinnersage.model import UserClusters, cluster_users
 from pinnersage.schema import MEDOIDS, TIME
 from pinnersage.stores import embeddings
 from pinnersage.stores.embeddings import Embeddings
 from pinnersage.stores.lake import DataFile, Lake, Manifest
+from pinnersage.version import __version__
 
 
 class ClusterReport(BaseModel):
@@ -151,6 +151,5 @@ def measure(con: duckdb.DuckDBPyConnection, path: Path) -> dict[str, int]:
     """Return number and hash of the medoids in a file."""
     con.read_parquet(str(path)).create_view("medoids_written", replace=True)
     total = queries.values_hash(MEDOIDS.arrow().names)
-    return queries.first(
-        con, f"SELECT count(*) AS clusters, {total} AS hash FROM medoids_written"
-    )
+    sql = f"SELECT count(*) AS clusters, {total} AS hash FROM medoids_written"  # noqa: S608
+    return queries.first(con, sql)

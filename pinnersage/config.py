@@ -6,13 +6,20 @@ Only ``cli.py`` and the DAGs load settings; everyone else is handed them.
 """
 
 import hashlib
+import itertools
+import json
 import os
 import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    SettingsError,
+)
 
 from pinnersage.errors import ConfigError
 
@@ -205,7 +212,7 @@ def load(home: Path | None = None) -> Settings:
 
 def build(home: Path, values: dict[str, Any], *, origin: str = "settings") -> Settings:
     """Return settings from nested values and the environment, or say which key is wrong."""
-    known = {f"{PREFIX}{name}".upper() for name in Settings.model_fields}
+    known = {f"{PREFIX}{name}".upper() for name in Settings.model_fields if name != "home"}
     for name in os.environ:
         if name.startswith(PREFIX) and "__".join(name.split("__")[:2]).upper() not in known:
             raise ConfigError(
@@ -220,11 +227,18 @@ def build(home: Path, values: dict[str, Any], *, origin: str = "settings") -> Se
             for item in error.errors()
         )
         raise ConfigError(f"{origin}: {problems}. See docs/settings.md.") from error
+    except SettingsError as error:
+        raise ConfigError(
+            f"The environment: {error}. Lists are written as JSON there, such as "
+            f"{PREFIX}SOURCE__INTEREST_ACTIONS='[\"repin\"]'. See docs/settings.md."
+        ) from error
 
 
 def to_toml(settings: Settings) -> str:
     """Return the settings as a commented TOML file, every key with its description."""
-    lines = ["# PinnerSage's settings. PINNERSAGE__SECTION__KEY in the environment overrides a key."]
+    lines = [
+        "# PinnerSage's settings. PINNERSAGE__SECTION__KEY in the environment overrides a key."
+    ]
     for section, field in Settings.model_fields.items():
         if section == "home":
             continue
@@ -245,7 +259,7 @@ def descriptions(section: type[Section]) -> dict[str, str]:
     tree = ast.parse(textwrap.dedent(inspect.getsource(section))).body[0]
     found: dict[str, str] = {}
     body = tree.body if isinstance(tree, ast.ClassDef) else []
-    for node, after in zip(body, body[1:], strict=False):
+    for node, after in itertools.pairwise(body):
         if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
             text = after.value if isinstance(after, ast.Expr) else None
             described = text.value if isinstance(text, ast.Constant) else ""
@@ -261,8 +275,7 @@ def _toml_value(value: Any) -> str:
     if isinstance(value, tuple):
         return "[" + ", ".join(_toml_value(item) for item in value) + "]"
     if isinstance(value, str):
-        escaped = value.replace("\\", "\\\\").replace('"', '\\"')
-        return f'"{escaped}"'
+        return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
     return repr(value)
 
 

@@ -33,6 +33,7 @@ class DiffReport(BaseModel):
 def run(one: date, other: date, settings: Settings) -> DiffReport:
     """Compare the medoids of two days that passed their checks."""
     lake = Lake(settings.home / "lake")
+    empty = MEDOIDS.arrow(lake.layout.user_id, lake.layout.pin_id).empty_table()
     with lake.workspace("diff") as work, queries.connect(work / "spill", settings.run) as con:
         for name, day in (("medoids_of_one", one), ("medoids_of_other", other)):
             manifest = lake.require("medoids", f"pinnersage run --day {day}", day=day)
@@ -40,7 +41,7 @@ def run(one: date, other: date, settings: Settings) -> DiffReport:
             if paths:
                 con.read_parquet(paths, hive_partitioning=False).create_view(name)
             else:
-                con.register(name, MEDOIDS.arrow().empty_table())
+                con.register(name, empty)
         try:
             values = queries.first(con, queries.text("medoids/diff"))
         except duckdb.Error as error:

@@ -31,9 +31,7 @@ def run(settings: Settings) -> list[Finding]:
     says = f"{len(files):,} files" if files else f"no file at {settings.source.actions}"
     found.append(Finding(what="source", good=bool(files), says=says))
     free = shutil.disk_usage(settings.home).free
-    found.append(
-        Finding(what="disk", good=free > LOW_DISK_BYTES, says=f"{free / 1e9:.1f} GB free")
-    )
+    found.append(Finding(what="disk", good=free > LOW_DISK_BYTES, says=f"{free / 1e9:.1f} GB free"))
     found.append(lake(settings))
     found.append(live(settings))
     return found

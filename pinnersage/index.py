@@ -12,13 +12,13 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict
 
-from pinnersage import __version__
 from pinnersage.config import IndexConfig, Settings, fingerprint
 from pinnersage.errors import DataError
 from pinnersage.refine import kept_rows, refine_hash
 from pinnersage.stores import embeddings, open_vectors
 from pinnersage.stores.lake import Lake, Manifest
 from pinnersage.stores.vectors import VectorReader
+from pinnersage.version import __version__
 
 DEPTH = 50
 """Neighbours that recall is measured over."""
@@ -60,10 +60,12 @@ def run(day: date, settings: Settings) -> IndexReport:
         counted = len(reader)
         recall = recall_at(reader, table.matrix, rows, settings.index.recall_queries)
     if counted != rows.size or recall < settings.index.min_recall:
-        store.drop(version)
+        if built:  # one that was there before may be live
+            store.drop(version)
         raise DataError(
-            f"{day}: the new index holds {counted:,} of {rows.size:,} pins and its recall@{DEPTH} "
-            f"is {recall:.3f} (limit {settings.index.min_recall}). It was dropped, and the old one "
+            f"{day}: the index {version} holds {counted:,} of {rows.size:,} pins and its "
+            f"recall@{DEPTH} is {recall:.3f} (limit {settings.index.min_recall}). "
+            f"{'It was dropped' if built else 'It was there before and is kept'}; what is live "
             "stays live. Raise index.hnsw_ef_search or hnsw_ef_construct. See runbook: index recall."
         )
     report = {
@@ -123,4 +125,5 @@ def exact_cutoff(
         block = np.asarray(matrix[rows[start : start + 65_536]], dtype=np.float32)
         both = np.concatenate([best, queries @ block.T], axis=1)
         best = -np.partition(-both, depth - 1, axis=1)[:, :depth]
-    return best.min(axis=1)
+    cutoff: npt.NDArray[np.float32] = best.min(axis=1)
+    return cutoff

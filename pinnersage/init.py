@@ -16,13 +16,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pydantic import BaseModel, ConfigDict
 
-from pinnersage import __version__, config, queries, source
+from pinnersage import config, queries, source
 from pinnersage.config import RunConfig, Settings, SourceConfig
 from pinnersage.errors import ConfigError, DataError
 from pinnersage.schema import PINS, IdType
 from pinnersage.stores import embeddings
 from pinnersage.stores.embeddings import Imported
 from pinnersage.stores.lake import Lake, Layout, Manifest, write_atomically
+from pinnersage.version import __version__
 
 
 class Items(BaseModel):
@@ -84,12 +85,12 @@ def run(
     write_settings(settings)
     since = valid_from or facts["first_day"]
     pins, vectors = read_items(items, facts["pin_id"])
-    write_pins(lake, pins, valid_from=since)
     imported = None
     if vectors is not None:
         limit = settings.checks.max_bad_vector_share
         ids = pins["pin_id"].combine_chunks()
         imported = embeddings.write(lake, ids, vectors, valid_from=since, max_bad_share=limit)
+    write_pins(lake, pins, valid_from=since)
     return InitReport(home=str(home), pins=pins.num_rows, embeddings=imported, **facts)
 
 
@@ -157,10 +158,17 @@ def read_items(items: Items, pin_type: IdType) -> tuple[pa.Table, np.ndarray | N
         raise DataError(
             f"{path}: no column {', '.join(absent)}; there are {', '.join(table.column_names)}."
         )
-    columns = [
-        convert(table, named.get(field.name), field, str(path)) for field in schema
-    ]
-    return pa.table(columns, schema=schema), read_vectors(items, table)
+    kind = table[items.pin].type
+    kind = kind.value_type if pa.types.is_dictionary(kind) else kind
+    if not (pa.types.is_integer(kind) or pa.types.is_string(kind) or pa.types.is_large_string(kind)):
+        raise DataError(
+            f"{path}: column {items.pin} is {kind}; an identifier is text or an integer. Cast it "
+            "when you export."
+        )
+    columns = [convert(table, named.get(field.name), field, str(path)) for field in schema]
+    pins = pa.table(columns, schema=schema)
+    embeddings.check_ids(pins["pin_id"].combine_chunks())
+    return pins, read_vectors(items, table)
 
 
 def convert(table: pa.Table, name: str | None, field: pa.Field, where: str) -> Any:
@@ -206,18 +214,20 @@ def list_column(column: Any, items: Items) -> np.ndarray:
         counts = pa.compute.value_counts(lengths).to_pylist()
         raise DataError(
             f"{items.path}: vectors in column {items.embeddings} have different lengths: "
-            f"{ {str(c['values']): c['counts'] for c in counts} }. Export them all in one dimension."
+            f"{ {str(c['values']): c['counts'] for c in counts} }. Export one dimension."
         )
     values = column.flatten().to_numpy(zero_copy_only=False)
     kind = np.float16 if values.dtype == np.float16 else np.float32
-    return values.astype(kind, copy=False).reshape(len(column), -1)
+    vectors: np.ndarray = values.astype(kind, copy=False).reshape(len(column), -1)
+    return vectors
 
 
 def write_pins(lake: Lake, pins: pa.Table, *, valid_from: date) -> Manifest:
     """Write a version of ``pins``, named for its content."""
     with lake.workspace("pins") as work, queries.connect(work / "spill", RunConfig()) as con:
         con.register("pins", pins)
-        hashed = queries.scalar(con, f"SELECT {queries.values_hash(pins.column_names)} FROM pins")
+        sql = f"SELECT {queries.values_hash(pins.column_names)} FROM pins"  # noqa: S608
+        hashed = queries.scalar(con, sql)
         name = hashlib.sha256(f"{hashed}/{pins.num_rows}".encode()).hexdigest()[:12]
         ordered = pins.sort_by("pin_id") if pins.num_rows else pins
         file = lake.add_table(ordered, "pins", work, version=name)

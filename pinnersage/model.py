@@ -90,10 +90,10 @@ def cluster_actions(
         Row of ``embeddings`` of each action's pin; without it, row i is action i. Equal
         rows are one pin, and its first position stands for it.
     merge_threshold : float
-        Largest Ward distance that still merges (the paper's α), at least 0; ``inf`` merges
+        Largest Ward distance that still merges (the paper's alpha), at least 0; ``inf`` merges
         all.
     decay_per_day : float
-        How fast an action loses weight (the paper's λ), at least 0.
+        How fast an action loses weight (the paper's lambda), at least 0.
 
     Returns
     -------

@@ -54,9 +54,9 @@ def histogram_bars(counts: Mapping[str, int]) -> list[dict[str, Any]]:
 def bin_label(power: int) -> str:
     """Return the values in the bin from 2^power to 2^(power + 1), in words."""
     if power < 0:
-        return f"{2.0**power:.2g}–{2.0 ** (power + 1):.2g}"
+        return f"{2.0**power:.2g} to {2.0 ** (power + 1):.2g}"
     first, last = 2**power, 2 ** (power + 1) - 1
-    return f"{first}" if first == last else f"{first}–{last}"
+    return f"{first}" if first == last else f"{first} to {last}"
 
 
 def write_user(values: Mapping[str, Any], path: Path) -> Path:

@@ -79,8 +79,7 @@ def recommendation(
 def by_medoid(made: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Return a recommendation's candidates, grouped by the medoid that brought them."""
     return [
-        medoid
-        | {"candidates": [c for c in made["candidates"] if c["medoid"] == medoid["pin_id"]]}
+        medoid | {"candidates": [c for c in made["candidates"] if c["medoid"] == medoid["pin_id"]]}
         for medoid in made["medoids"]
     ]
 
@@ -93,4 +92,3 @@ def stamp(reader: Reader) -> dict[str, Any]:
         "embeddings": release.embeddings,
         "index": release.index.version if release.index else None,
     }
-

@@ -46,14 +46,16 @@ def run(day: date, settings: Settings) -> PublishReport:
         "embeddings": manifest.report["embeddings"],
         "users": manifest.report["measures"]["n_users"],
     }
+    store = open_keyvalue(settings)
     try:
-        users = open_keyvalue(settings).write(version, packed(lake, manifest), about)
+        users = store.write(version, packed(lake, manifest), about)
     except duckdb.Error as error:
         raise queries.translate(error, f"publish {day}") from error
     if users != about["users"]:
+        store.drop(version)
         raise DataError(
             f"{day}: {users:,} users were written and the checks counted {about['users']:,}. "
-            "Nothing is released; run validate and publish again. See runbook: publish count."
+            "The version was dropped; run validate and publish again. See runbook: publish count."
         )
     return PublishReport(day=day, users=users, version=version)
 

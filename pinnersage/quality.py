@@ -140,9 +140,7 @@ def expect(number: int, rule: Rule) -> list[Any]:
         return [gxe.ExpectCompoundColumnsToBeUnique(column_list=list(rule.columns), **common)]
     present = gxe.ExpectColumnValuesToNotBeNull(column=rule.columns[0], **common)
     if rule.least is None and rule.most is None:
-        holds = gxe.ExpectColumnValuesToBeInSet(
-            column=rule.columns[0], value_set=[True], **common
-        )
+        holds = gxe.ExpectColumnValuesToBeInSet(column=rule.columns[0], value_set=[True], **common)
     else:
         holds = gxe.ExpectColumnValuesToBeBetween(
             column=rule.columns[0],

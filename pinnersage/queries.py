@@ -7,6 +7,7 @@ that, window arithmetic would follow the machine's zone across summer time.
 
 import re
 from dataclasses import dataclass
+from datetime import date
 from functools import cache
 from pathlib import Path
 from typing import Any, Literal
@@ -58,7 +59,9 @@ def translate(error: duckdb.Error, what: str) -> Exception:
     A full disk or memory may pass; a file that cannot be read will not.
     """
     message = str(error).strip().splitlines()[0]
-    full = re.search(r"No space left|File too large|Could not write|out of memory", str(error), re.I)
+    full = re.search(
+        r"No space left|File too large|Could not write|out of memory", str(error), re.IGNORECASE
+    )
     if full or isinstance(error, duckdb.OutOfMemoryException):
         return TransientError(
             f"{what}: {message}. Free space on the disk of the home folder, or raise "
@@ -106,7 +109,7 @@ def checks(table: str) -> tuple[Check, ...]:
     """
     found = []
     for part in re.split(r";\s*\n", text(f"{table}/checks") + "\n"):
-        opening = re.search(r"^-- (fail|warn): (.+)$", part, re.M)
+        opening = re.search(r"^-- (fail|warn): (.+)$", part, re.MULTILINE)
         if opening:
             severity: Literal["fail", "warn"] = "fail" if opening[1] == "fail" else "warn"
             found.append(Check(opening[2].strip(), severity, part.strip()))
@@ -124,13 +127,33 @@ def run_checks(
         n_rows = scalar(con, count, used)
         examples: list[dict[str, Any]] = []
         if n_rows:
-            rows = con.sql(f"{check.sql}\nLIMIT {EXAMPLES}", params=used)
+            ordered = f"SELECT * FROM ({check.sql}) ORDER BY ALL LIMIT {EXAMPLES}"  # noqa: S608
+            rows = con.sql(ordered, params=used)
             examples = [
-                {name: str(value) for name, value in zip(rows.columns, row, strict=True)}
+                as_text(dict(zip(rows.columns, row, strict=True)))
                 for row in rows.fetchall()
             ]
         results.append(Found(check.name, check.severity, n_rows, examples))
     return results
+
+
+def run_check_by_day(
+    con: duckdb.DuckDBPyConnection, check: Check
+) -> list[tuple[date | None, Found]]:
+    """Run a check whose rows have ``acted_at``; return what it found for each day of theirs."""
+    rows = con.sql(
+        f"SELECT acted_at::DATE AS day, count(*), min(wrong, {EXAMPLES}) "  # noqa: S608
+        f"FROM ({check.sql}) AS wrong GROUP BY day ORDER BY day"
+    )
+    return [
+        (day, Found(check.name, check.severity, n_rows, [as_text(row) for row in examples]))
+        for day, n_rows, examples in rows.fetchall()
+    ]
+
+
+def as_text(row: dict[str, Any]) -> dict[str, str]:
+    """Return a row's values as text, for people."""
+    return {name: str(value) for name, value in row.items()}
 
 
 def first(
@@ -141,7 +164,9 @@ def first(
     return dict(zip(result.columns, result.fetchall()[0], strict=True))
 
 
-def scalar(con: duckdb.DuckDBPyConnection, sql: str, parameters: dict[str, Any] | None = None) -> Any:
+def scalar(
+    con: duckdb.DuckDBPyConnection, sql: str, parameters: dict[str, Any] | None = None
+) -> Any:
     """Return the one value of a query that has one row and one column."""
     return next(iter(first(con, sql, parameters).values()))
 

@@ -3,7 +3,9 @@
 Reads the embeddings and pins valid at the day's end; writes ``refined/day=…``, a row for every
 pin that has an embedding: kept, or dropped with its reason. Low quality goes first. Then pins
 are taken best first, and each one kept drops the pins near it: a near-duplicate is always within
-the threshold of the pin that stands for it, so chains of likeness cannot drift away.
+the threshold of the pin that stands for it, so chains of likeness cannot drift away. A better pin
+that the pins table names is believed when it may be indexed itself. Pins change more rarely than
+days: a day whose versions and rules are those of an earlier one takes its files.
 """
 
 from datetime import date
@@ -17,13 +19,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pydantic import BaseModel, ConfigDict
 
-from pinnersage import __version__, queries
+from pinnersage import queries
 from pinnersage.config import IndexConfig, Settings, fingerprint
 from pinnersage.errors import DataError
 from pinnersage.schema import REFINED
 from pinnersage.stores import embeddings
 from pinnersage.stores.embeddings import Embeddings
 from pinnersage.stores.lake import Lake, Manifest
+from pinnersage.version import __version__
 
 BLOCK = 2_048
 """Pins whose cosines to all better ones are in memory at once."""
@@ -40,19 +43,25 @@ class RefineReport(BaseModel):
     dropped: dict[str, int]
     embeddings: str
     version: str
+    reused: bool
+    """Whether an earlier day had judged the same pins by the same rules."""
 
 
 def run(day: date, settings: Settings) -> RefineReport:
-    """Judge every pin for ``day``; replaces the day's partition."""
+    """Judge every pin for ``day``, unless the same was done; replaces the day's partition."""
     lake = Lake(settings.home / "lake")
     table = embeddings.open_version(lake, embeddings.valid_at(lake, "embeddings", day))
     pins = embeddings.valid_at(lake, "pins", day)
+    done = same_before(lake, day, (table.ref, pins.ref), settings.index)
+    if done is not None:
+        manifest = lake.commit(done.model_copy(update={"partition": {"day": day.isoformat()}}))
+        return RefineReport(day=day, version=manifest.version, reused=True, **manifest.report)
     with lake.workspace("refine") as work, queries.connect(work / "spill", settings.run) as con:
         try:
             refined = judged(con, lake, table, pins, settings.index)
             con.register("refined", refined)
             total = queries.values_hash(refined.column_names)
-            hashed = queries.scalar(con, f"SELECT {total} FROM refined")
+            hashed = queries.scalar(con, f"SELECT {total} FROM refined")  # noqa: S608 (our columns)
         except duckdb.Error as error:
             raise queries.translate(error, f"refine {day}") from error
         file = lake.add_table(refined, "refined", work, day=day)
@@ -82,7 +91,19 @@ def run(day: date, settings: Settings) -> RefineReport:
             report=report,
         )
     )
-    return RefineReport(day=day, version=manifest.version, **report)
+    return RefineReport(day=day, version=manifest.version, reused=False, **report)
+
+
+def same_before(
+    lake: Lake, day: date, reads: tuple[str, ...], config: IndexConfig
+) -> Manifest | None:
+    """Return what was refined from the same versions by the same rules, that day or before it."""
+    for earlier in reversed([one for one in lake.days("refined") if one <= day]):
+        found = lake.require("refined", f"pinnersage refine --day {earlier}", day=earlier)
+        made_by = (found.reads, found.settings_hash, found.code_version)
+        if made_by == (reads, refine_hash(config), __version__):
+            return found if all(lake.path(file).is_file() for file in found.files) else None
+    return None
 
 
 def refine_hash(config: IndexConfig) -> str:

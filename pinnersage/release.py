@@ -13,8 +13,10 @@ import contextlib
 import fcntl
 from collections.abc import Iterator
 from datetime import date
+from pathlib import Path
+from typing import TypeVar
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from pinnersage.config import Settings
 from pinnersage.errors import DataError
@@ -26,6 +28,9 @@ class Frozen(BaseModel):
     """A record that is never changed."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+Record = TypeVar("Record", bound=Frozen)
 
 
 class Medoids(Frozen):
@@ -89,14 +94,14 @@ class Releases:
     def pointer(self) -> Pointer:
         """Return the pointer as it is now."""
         path = self.folder / "live.json"
-        return Pointer.model_validate_json(path.read_bytes()) if path.is_file() else Pointer()
+        return read(path, Pointer) if path.is_file() else Pointer()
 
     def get(self, number: int) -> Release:
         """Return one release."""
         path = self.folder / f"{number:06}.json"
         if not path.is_file():
             raise DataError(f"There is no release {number}. See them all: pinnersage releases")
-        return Release.model_validate_json(path.read_bytes())
+        return read(path, Release)
 
     def all(self) -> list[Release]:
         """Return every release, oldest first."""
@@ -110,10 +115,11 @@ class Releases:
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
         """Keep others from moving the pointer; the lock ends with its process."""
-        self.folder.mkdir(parents=True, exist_ok=True)
-        with full_disk(self.folder, "release"), (self.folder / ".lock").open("w") as file:
-            fcntl.flock(file, fcntl.LOCK_EX)
-            yield
+        with full_disk(self.folder, "release"):
+            self.folder.mkdir(parents=True, exist_ok=True)
+            with (self.folder / ".lock").open("w") as file:
+                fcntl.flock(file, fcntl.LOCK_EX)
+                yield
 
     def move(self, medoids: Medoids, index: Index | None, pointer: Pointer, why: str) -> Moved:
         """Record a release and make it live. Call it under the lock."""
@@ -153,6 +159,17 @@ class Releases:
             embeddings=manifest.report["embeddings"],
         )
         return index if index.version in open_vectors(self.settings).versions() else None
+
+
+def read(path: Path, kind: type[Record]) -> Record:
+    """Return a record from its file."""
+    try:
+        return kind.model_validate_json(path.read_bytes())
+    except ValidationError as error:
+        raise DataError(
+            f"{path} is damaged: {str(error).splitlines()[-2].strip()}. Restore the file from a "
+            "backup. See runbook: damaged release."
+        ) from error
 
 
 def release_medoids(day: date, settings: Settings) -> Moved:
@@ -228,9 +245,10 @@ def _fitting_index(
         return live.index
     for day in reversed(releases.lake.days("index")):
         index = releases.indexed(day)
-        if index and index.embeddings == embeddings:
-            if index.version not in pointer.withdrawn_indexes:
-                return index
+        if index is None or index.version in pointer.withdrawn_indexes:
+            continue
+        if index.embeddings == embeddings:
+            return index
     return None
 
 
@@ -262,6 +280,11 @@ def rollback(settings: Settings) -> Moved:
         if live is None or live.previous is None:
             raise DataError("There is no release before the live one. See: pinnersage releases")
         target = releases.get(live.previous)
+        if live.index and target.index is None:
+            raise DataError(
+                f"Release {target.number}, the one before, has no index: nothing could be "
+                "recommended. Make a day live by name: pinnersage promote DAY"
+            )
         require_present(target, settings)
         days, indexes = set(pointer.withdrawn_days), set(pointer.withdrawn_indexes)
         if live.medoids != target.medoids:
@@ -298,6 +321,12 @@ def promote(day: date, settings: Settings) -> Moved:
         index = own
         if own is None or own.embeddings != medoids.embeddings:
             index = _fitting_index(releases, pointer, live, medoids.embeddings)
+        if index is None and live and live.index:
+            raise DataError(
+                f"{day}: there is no index made with embeddings {medoids.embeddings} that is not "
+                "withdrawn; without one nothing could be recommended. Run first: "
+                f"pinnersage refine and pinnersage index --day {day}"
+            )
         moved = _move_unless_live(releases, pointer, live, medoids, index)
         if not moved.moved:
             releases.point(pointer)
@@ -316,4 +345,3 @@ def require_present(release: Release, settings: Settings) -> None:
             f"Release {release.number} cannot go live: {' and '.join(gone)} is gone. Publish "
             f"{release.medoids.day} again, or promote another day. See: pinnersage releases"
         )
-

@@ -6,6 +6,7 @@ candidate says which medoid brought it, and at which cosine.
 """
 
 import hashlib
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -150,16 +151,18 @@ def open_live(settings: Settings) -> Reader:
     if release is None:
         raise DataError("Nothing is live yet. Run: pinnersage run --day YYYY-MM-DD")
     lake = Lake(settings.home / "lake")
-    profiles = open_keyvalue(settings).open(release.medoids.keyvalue)
-    index = open_vectors(settings).open(release.index.version) if release.index else None
-    refuse_mix(release, profiles.about, index.about if index else None)
-    table = embeddings.named(lake, release.embeddings)
+    with ExitStack() as opened:  # closes what is open when a later part fails
+        profiles = opened.enter_context(open_keyvalue(settings).open(release.medoids.keyvalue))
+        index = None
+        if release.index:
+            index = opened.enter_context(open_vectors(settings).open(release.index.version))
+        refuse_mix(release, profiles.about, index.about if index else None)
+        table = embeddings.named(lake, release.embeddings)
+        opened.pop_all()
     return Reader(release, profiles, table, index, settings.retrieval)
 
 
-def refuse_mix(
-    release: Release, profiles: dict[str, Any], index: dict[str, Any] | None
-) -> None:
+def refuse_mix(release: Release, profiles: dict[str, Any], index: dict[str, Any] | None) -> None:
     """Refuse stores that were not made with the release's embeddings."""
     versions = {
         "release": release.embeddings,

@@ -17,7 +17,7 @@ from pinnersage.schema import IdType
 
 INTEGERS = {"TINYINT", "SMALLINT", "INTEGER", "BIGINT", "UTINYINT", "USMALLINT", "UINTEGER"}
 TIMES = {"DATE", "TIMESTAMP", "TIMESTAMP_S", "TIMESTAMP_MS", "TIMESTAMP_NS"}
-ZONED = {"TIMESTAMP WITH TIME ZONE"}
+ZONED = {"TIMESTAMP WITH TIME ZONE", "TIMESTAMPTZ_NS"}
 
 
 def by_day(source: SourceConfig) -> bool:
@@ -57,7 +57,9 @@ def columns(con: duckdb.DuckDBPyConnection, paths: list[str], where: str) -> dic
         raise translate(error, where) from error
 
 
-def view(con: duckdb.DuckDBPyConnection, source: SourceConfig, paths: list[str]) -> tuple[IdType, IdType]:
+def view(
+    con: duckdb.DuckDBPyConnection, source: SourceConfig, paths: list[str]
+) -> tuple[IdType, IdType]:
     """Put the view ``raw_actions`` over the files; return the types of user and pin ids."""
     where = source.actions
     if not paths:

@@ -16,11 +16,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pydantic import BaseModel, ConfigDict
 
-from pinnersage import __version__, queries, source
+from pinnersage import queries, source
 from pinnersage.config import Settings, fingerprint
 from pinnersage.errors import ConfigError, DataError
 from pinnersage.schema import ACTIONS
 from pinnersage.stores.lake import DataFile, Lake, Layout, Manifest
+from pinnersage.version import __version__
 
 BATCH = 1_000_000
 ONE_DAY = timedelta(days=1)
@@ -104,8 +105,9 @@ def stage_span(lake: Lake, layout: Layout, settings: Settings, days: list[date])
         try:
             raw = queries.text("actions/raw")
             con.execute(f"CREATE TEMP TABLE labelled_actions AS {raw}", span)
-            refuse_unusable(con, settings, days)
             reports = day_reports(con, days)
+            for day in days:
+                refuse_unusable(day, reports[day], settings)
             rows = con.sql(queries.text("actions/query"), params={"n_buckets": layout.n_buckets})
             files = write_files(lake, rows.to_arrow_reader(BATCH), work)
         except duckdb.Error as error:
@@ -114,44 +116,61 @@ def stage_span(lake: Lake, layout: Layout, settings: Settings, days: list[date])
         lake.commit(day_manifest(day, settings, files.get(day, []), reports[day]))
 
 
-def refuse_unusable(
-    con: duckdb.DuckDBPyConnection, settings: Settings, days: list[date]
-) -> None:
-    """Stop when more rows cannot be used than the settings allow.
+def refuse_unusable(day: date, report: dict[str, Any], settings: Settings) -> None:
+    """Stop when more of a day's rows cannot be used than the settings allow.
 
     Repeats are harmless and do not count; nor do rows without a time where all days share their
     files, since they would weigh on every day.
     """
-    counts = dict(con.execute(queries.text("actions/dropped_in_all")).fetchall())
-    total = queries.scalar(con, "SELECT count(*) FROM labelled_actions")
     harmless = {"duplicate"} if source.by_day(settings.source) else {"duplicate", "no_time"}
-    unusable = sum(count for reason, count in counts.items() if reason not in harmless)
+    dropped: dict[str, int] = report["dropped"]
+    unusable = sum(count for reason, count in dropped.items() if reason not in harmless)
+    total = report["rows"] + unusable + dropped.get("duplicate", 0)
     limit = settings.checks.max_unusable_share
     if unusable > limit * total:
         raise DataError(
-            f"{days[0]} to {days[-1]}: {unusable:,} of {total:,} raw rows cannot be used (limit "
-            f"{limit:.1%}): {counts}. Mend the source, or raise checks.max_unusable_share. "
+            f"{day}: {unusable:,} of {total:,} raw rows cannot be used (limit {limit:.1%}): "
+            f"{dropped}. Mend the source, or raise checks.max_unusable_share. "
             "See runbook: unusable rows."
         )
 
 
 def day_reports(con: duckdb.DuckDBPyConnection, days: list[date]) -> dict[date, dict[str, Any]]:
-    """Return for each day its users, hash, rows left out by reason, and (one day) its checks."""
-    hashed = queries.values_hash(ACTIONS.arrow().names)
+    """Return for each day its rows, users, hash, rows left out by reason, and its checks.
+
+    A day's report is the same whether it is staged alone or with others.
+    """
     reports: dict[date, dict[str, Any]] = {
-        day: {"users": 0, "hash": 0, "dropped": {}, "checks": []} for day in days
+        day: {"rows": 0, "users": 0, "hash": 0, "dropped": {}, "checks": []} for day in days
     }
-    last = {"last_day": days[-1]}
-    for day, reason, count in con.execute(queries.text("actions/dropped"), last).fetchall():
-        report = reports.get(day, reports[days[-1]])
-        report["dropped"][reason] = report["dropped"].get(reason, 0) + count
+    for acted_on, reason, count in con.execute(queries.text("actions/dropped")).fetchall():
+        for day in days_of(acted_on, days):
+            dropped = reports[day]["dropped"]
+            dropped[reason] = dropped.get(reason, 0) + count
+    hashed = queries.values_hash(ACTIONS.arrow().names)
     sql = queries.text("actions/measures").replace("'values_hash'", hashed)
-    for day, users, total in con.execute(sql).fetchall():
-        reports[day] |= {"users": users, "hash": total}
-    if len(days) == 1:
-        found = queries.run_checks(con, "actions", {})
-        reports[days[0]]["checks"] = [vars(check) for check in found]
+    for day, rows, users, total in con.execute(sql).fetchall():
+        reports[day] |= {"rows": rows, "users": users, "hash": total}
+    for check in queries.checks("actions"):
+        for day in days:
+            none = {"name": check.name, "severity": check.severity, "n_rows": 0, "examples": []}
+            reports[day]["checks"].append(none)
+        for acted_on, found in queries.run_check_by_day(con, check):
+            for day in days_of(acted_on, days):
+                seen = reports[day]["checks"][-1]
+                seen["n_rows"] += found.n_rows
+                seen["examples"] = (seen["examples"] + found.examples)[: queries.EXAMPLES]
     return reports
+
+
+def days_of(acted_on: date | None, days: list[date]) -> list[date]:
+    """Return the days that a row of some date is counted in: all, if it has none.
+
+    A date outside the days stands in a file that is for the last of them.
+    """
+    if acted_on is None:
+        return days
+    return [acted_on if acted_on in days else days[-1]]
 
 
 def day_manifest(
@@ -162,7 +181,7 @@ def day_manifest(
         table="actions",
         partition={"day": day.isoformat()},
         files=tuple(files),
-        rows=sum(file.rows for file in files),
+        rows=report.pop("rows"),
         content_hash=queries.hash_text(report.pop("hash")),
         settings_hash=fingerprint(str(settings.lake.n_buckets)),
         code_version=__version__,
@@ -170,9 +189,7 @@ def day_manifest(
     )
 
 
-def write_files(
-    lake: Lake, reader: pa.RecordBatchReader, work: Path
-) -> dict[date, list[DataFile]]:
+def write_files(lake: Lake, reader: pa.RecordBatchReader, work: Path) -> dict[date, list[DataFile]]:
     """Write each day's buckets to files of their own."""
     schema = ACTIONS.arrow(lake.layout.user_id, lake.layout.pin_id)
     files: dict[date, list[DataFile]] = {}

@@ -16,7 +16,7 @@ import duckdb
 import pandas as pd
 from pydantic import BaseModel, ConfigDict
 
-from pinnersage import __version__, extract, pages, queries
+from pinnersage import extract, pages, queries
 from pinnersage.cluster import settings_hash
 from pinnersage.config import CheckConfig, Settings
 from pinnersage.errors import DataError
@@ -32,6 +32,7 @@ from pinnersage.quality import (
 from pinnersage.schema import MEDOIDS
 from pinnersage.stores import embeddings
 from pinnersage.stores.lake import Lake, Manifest
+from pinnersage.version import __version__
 
 FRAME_ROWS = 250_000
 """Medoids in one data frame: buckets are put together up to it."""
@@ -162,7 +163,10 @@ def frames(
         users = con.sql(queries.text("medoids/users")).df()
         held.append((medoids, users))
         if sum(len(frame) for frame, _ in held) >= FRAME_ROWS or bucket == len(buckets) - 1:
-            yield tuple(pd.concat(part, ignore_index=True) for part in zip(*held, strict=True))  # type: ignore[misc]
+            yield (
+                pd.concat([frame for frame, _ in held], ignore_index=True),
+                pd.concat([frame for _, frame in held], ignore_index=True),
+            )
             held = []
 
 
@@ -259,13 +263,18 @@ def day_outcomes(
     else:
         measures["user_coverage"] = measures["n_users"] / before.report["measures"]["n_users"]
         rules.append(coverage)
-    earlier = (lake.current("medoids", day=day - timedelta(days=n + 1)) for n in range(checks.drift_days))
+    earlier = (
+        lake.current("medoids", day=day - timedelta(days=n + 1)) for n in range(checks.drift_days)
+    )
     passed = [manifest for manifest in earlier if manifest is not None]
     for name in histograms:
         column = f"drift of {name}"
         rule = Rule(column, (column,), most=checks.max_drift_psi, unit=" PSI", runbook="drift")
         if len(passed) < checks.min_drift_days:
-            why = f"{len(passed)} of the {checks.drift_days} days before passed, {checks.min_drift_days} are needed"
+            why = (
+                f"{len(passed)} of the {checks.drift_days} days before passed, "
+                f"{checks.min_drift_days} are needed"
+            )
             unjudged.append(not_judged(rule, table="day", why=why))
             continue
         pooled: dict[str, int] = {}

@@ -62,7 +62,7 @@ def ward(points, merge_threshold, weights=None):
         sets[i] |= sets[j]
         unions.append((sets[i], d))
     clusters = []
-    for union, d in reversed(sorted(unions, key=lambda pair: (pair[1], len(pair[0])))):
+    for union, d in sorted(unions, key=lambda pair: (pair[1], len(pair[0])), reverse=True):
         if d <= merge_threshold and not any(union & other for other in clusters):
             clusters.append(union)
     lone = set(range(len(points))).difference(*clusters)

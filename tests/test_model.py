@@ -1,6 +1,7 @@
 import dataclasses
 import subprocess
 import sys
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -125,7 +126,7 @@ def test_chunks_cover_all_users_and_keep_their_size():
         assert cuts[0] == 0
         assert cuts[-1] == offsets.size - 1
         assert np.all(np.diff(cuts) > 0)
-        for begin, end in zip(cuts[:-1], cuts[1:], strict=True):
+        for begin, end in pairwise(cuts):
             assert end == begin + 1 or offsets[end] - offsets[begin] <= 32
 
 

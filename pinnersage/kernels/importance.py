@@ -23,7 +23,7 @@ def importance(
         Cluster of each action, in ``0 .. n_clusters - 1``.
     n_clusters : int
     decay_per_day : float
-        The paper's λ, at least 0; 0 counts actions.
+        The paper's lambda, at least 0; 0 counts actions.
 
     Returns
     -------

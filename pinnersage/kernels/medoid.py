@@ -61,7 +61,7 @@ def medoids(
         found.points[c] = members[0]
         if members.size > 1:
             total, centroid = _centroid(points, weights, members)
-            best = _medoid(points, squares, members, total, centroid)
+            best = _medoid(points, squares, members, centroid)
             found.points[c] = best
             found.cohesion[c] = _cohesion(points, weights, squares, members, best) / total
             found.offsets[c] = squared_distance(points[best], centroid)
@@ -98,9 +98,9 @@ def _centroid(
 
 @njit(cache=True, nogil=True)
 def _medoid(
-    points: np.ndarray, squares: np.ndarray, members: np.ndarray, total: float, centroid: np.ndarray
+    points: np.ndarray, squares: np.ndarray, members: np.ndarray, centroid: np.ndarray
 ) -> int:
-    """Earliest member whose cost ties with the smallest; costs are W times those below."""
+    """Earliest member whose cost ties with the smallest; costs here are those divided by W."""
     costs = np.empty(members.size)
     best = 0
     for p, i in enumerate(members):

@@ -106,7 +106,7 @@ def cluster_range(
     ages_days : float64[n]
         Age of each action, at least 0.
     merge_threshold, decay_per_day : float
-        The paper's α and λ, at least 0.
+        The paper's alpha and lambda, at least 0.
 
     Returns
     -------

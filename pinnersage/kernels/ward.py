@@ -41,7 +41,7 @@ def ward(points: np.ndarray, weights: np.ndarray, merge_threshold: float) -> np.
     weights : float64[m]
         Number of actions each point stands for, at least 1.
     merge_threshold : float
-        Largest d that still merges (the paper's α), at least 0; infinity merges all.
+        Largest d that still merges (the paper's alpha), at least 0; infinity merges all.
 
     Returns
     -------

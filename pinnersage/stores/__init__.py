@@ -29,15 +29,16 @@ def open_keyvalue(settings: Settings) -> KeyValueStore:
 def open_vectors(settings: Settings) -> VectorStore:
     """Return the vector store that the settings choose."""
     config = settings.index
-    graph = {"m": config.hnsw_m, "ef_construct": config.hnsw_ef_construct}
+    m, construct, search = config.hnsw_m, config.hnsw_ef_construct, config.hnsw_ef_search
     if config.store == "edge":
         from pinnersage.stores.edge import EdgeStore  # noqa: PLC0415
 
         root = settings.home / "stores" / "vectors"
-        return EdgeStore(root, **graph, ef_search=config.hnsw_ef_search)
+        return EdgeStore(root, m=m, ef_construct=construct, ef_search=search)
     from pinnersage.stores.qdrant import QdrantStore  # noqa: PLC0415
 
     location = config.location or os.environ.get("QDRANT_URL", "")
     if not location:
-        raise ConfigError("index.store is qdrant, and neither index.location nor QDRANT_URL is set.")
-    return QdrantStore(location, **graph, ef_search=config.hnsw_ef_search)
+        raise ConfigError("index.store is qdrant; set index.location or QDRANT_URL.")
+    key = os.environ.get("QDRANT_API_KEY")
+    return QdrantStore(location, api_key=key, m=m, ef_construct=construct, ef_search=search)

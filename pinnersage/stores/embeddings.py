@@ -16,10 +16,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from pinnersage import __version__
 from pinnersage.errors import DataError
 from pinnersage.schema import PIN_ROWS
 from pinnersage.stores.lake import Lake, Manifest
+from pinnersage.version import __version__
 
 BLOCK = 65_536
 """Rows that are checked and copied at a time."""
@@ -46,7 +46,8 @@ class Embeddings:
         """Return intp[n], the row of each pin, -1 where a pin has none."""
         wanted = pa.array(pin_ids, type=self.pin_ids.type)
         found = pc.index_in(wanted, value_set=self.pin_ids)
-        return pc.fill_null(found, -1).to_numpy(zero_copy_only=False).astype(np.intp)
+        rows: np.ndarray = pc.fill_null(found, -1).to_numpy(zero_copy_only=False).astype(np.intp)
+        return rows
 
 
 def open_version(lake: Lake, manifest: Manifest) -> Embeddings:
@@ -123,7 +124,7 @@ def write(
     good, n_scaled = survey(vectors)
     bad = np.flatnonzero(~good)
     examples = [str(pin_ids[int(i)]) for i in bad[:5]]
-    if bad.size > max_bad_share * good.size:
+    if bad.size > max_bad_share * good.size or bad.size == good.size:
         raise DataError(
             f"{bad.size:,} of {good.size:,} vectors are zero or not finite (limit "
             f"{max_bad_share:.1%}); first pins: {', '.join(examples)}. Mend them, or raise "
@@ -159,7 +160,9 @@ def write(
             report={"valid_from": valid_from.isoformat(), "dimensions": int(vectors.shape[1])},
         )
     )
-    return Imported(version, int(order.size), int(vectors.shape[1]), int(bad.size), n_scaled, examples)
+    return Imported(
+        version, int(order.size), int(vectors.shape[1]), int(bad.size), n_scaled, examples
+    )
 
 
 def check_shapes(pin_ids: pa.Array, vectors: np.ndarray) -> None:
@@ -173,9 +176,15 @@ def check_shapes(pin_ids: pa.Array, vectors: np.ndarray) -> None:
             f"{len(vectors):,} vectors for {len(pin_ids):,} pins; row i of the vectors must be "
             "that of row i of the pins. Export both from one query."
         )
+    check_ids(pin_ids)
+
+
+def check_ids(pin_ids: pa.Array) -> None:
+    """Refuse a missing or repeated id."""
     if pin_ids.null_count:
         raise DataError(f"{pin_ids.null_count:,} pins have no id. Leave them out of the export.")
-    repeated = pc.filter(pc.value_counts(pin_ids).field(0), pc.greater(pc.value_counts(pin_ids).field(1), 1))
+    counts = pc.value_counts(pin_ids)
+    repeated = pc.filter(counts.field(0), pc.greater(counts.field(1), 1))
     if len(repeated):
         raise DataError(
             f"{len(repeated):,} pin ids occur more than once, such as "

@@ -1,6 +1,6 @@
--- Rows left out, by day and reason; a row without a time is counted on the last day.
+-- Rows left out, by day and reason; the day of a row without a time is null.
 SELECT
-    coalesce(acted_at::DATE, $last_day) AS day,
+    acted_at::DATE AS day,
     reason,
     count(*) AS n_rows
 FROM labelled_actions

@@ -1,5 +1,7 @@
 -- Raw rows of the days [$start, $end) with the reason why a row cannot be used, if there is one.
 -- A row without a time belongs to no day: it is counted in whatever day reads its file.
+-- Repeats are found within a day, so that a day is the same staged alone or with others; those
+-- of other days are left out by user_actions/labelled.
 WITH
 ranged AS (
     SELECT
@@ -43,7 +45,8 @@ numbered AS (
     SELECT
         *,
         row_number() OVER (
-            PARTITION BY reason IS NULL, event_id ORDER BY acted_at, user_id, pin_id, action
+            PARTITION BY reason IS NULL, acted_at::DATE, event_id
+            ORDER BY acted_at, user_id, pin_id, action
         ) AS occurrence
     FROM named
 )

@@ -2,7 +2,7 @@
 SELECT
     count(*) AS actions,
     count(DISTINCT user_id) AS users,
-    min(acted_at)::DATE AS first_day,
-    max(acted_at)::DATE AS last_day
+    greatest(min(acted_at), TIMESTAMPTZ '0001-01-01 00:00:00+00')::DATE AS first_day,
+    least(max(acted_at), TIMESTAMPTZ '9999-12-31 00:00:00+00')::DATE AS last_day
 FROM raw_actions
 WHERE acted_at IS NOT NULL

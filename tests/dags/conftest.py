@@ -114,7 +114,7 @@ class World:
         text = daily.read_text()
         old = "start_date=START,\n    catchup=False,\n    max_active_runs=1,"
         assert old in text
-        new = f"start_date={bounds[0]}, end_date={bounds[1]}, catchup=True, max_active_runs=2,"
+        new = f"start_date={bounds[0]}, end_date={bounds[1]}, catchup=True, max_active_runs=1,"
         text = text.replace("from datetime import ", "from datetime import datetime, ")
         daily.write_text(text.replace(old, new))
         self.variables["AIRFLOW__CORE__DAGS_FOLDER"] = str(copy)
@@ -161,7 +161,7 @@ class Servers:
     def backfill(self, dag: str, first: date, last: date) -> str:
         """``airflow backfill create`` for the days from ``first`` to ``last``, both included."""
         return self.world.airflow(
-            *("backfill", "create", "--dag-id", dag, "--max-active-runs", "2"),
+            *("backfill", "create", "--dag-id", dag, "--max-active-runs", "1"),
             *("--from-date", first.isoformat(), "--to-date", f"{last.isoformat()}T23:00"),
             *("--reprocess-behavior", "completed"),
         )
@@ -180,7 +180,7 @@ class Servers:
         run = urllib.parse.quote(run_id)
         return self.api(f"/api/v2/dags/{dag}/dagRuns/{run}/taskInstances")["task_instances"]
 
-    def wait_for_run(self, dag: str, run_id: str, patience: float = 180) -> str:
+    def wait_for_run(self, dag: str, run_id: str, patience: float = 600) -> str:
         """State in which a run ends."""
         url = f"/api/v2/dags/{dag}/dagRuns/{urllib.parse.quote(run_id)}"
 
@@ -190,7 +190,7 @@ class Servers:
 
         return self.until(f"{dag} {run_id} ends", ended, patience)
 
-    def wait_for_days(self, dag: str, days: Iterable[date], patience: float = 240) -> None:
+    def wait_for_days(self, dag: str, days: Iterable[date], patience: float = 600) -> None:
         """Return when every day has a run that succeeded; fails as soon as one fails."""
         wanted = {day.isoformat() for day in days}
 

@@ -25,7 +25,7 @@ print(json.dumps({
             "after": sorted(task.upstream_task_ids), "owner": task.owner,
             "retries": task.retries, "pool": task.pool, "mapped": task.is_mapped,
             "minutes": task.execution_timeout and task.execution_timeout.total_seconds() / 60,
-            "outlets": [asset.uri for asset in task.outlets],
+            "outlets": [asset.name for asset in task.outlets],
         } for task in dag.tasks},
     } for dag in bag.dags.values()},
 }))
@@ -77,7 +77,7 @@ def test_a_bucket_is_a_mapped_task(dags):
 def test_the_index_follows_the_release_of_the_medoids(dags):
     assert dags["pinnersage_daily"]["timetable"] == "CronPartitionTimetable"
     assert dags["pinnersage_index"]["timetable"] == "PartitionedAssetTimetable"
-    assert dags["pinnersage_daily"]["tasks"]["release"]["outlets"] == ["pinnersage://medoids"]
+    assert dags["pinnersage_daily"]["tasks"]["release"]["outlets"] == ["medoids"]
 
 
 def test_every_dag_explains_itself_and_starts_nothing_old(dags):
@@ -133,39 +133,37 @@ print(json.dumps([seconds, sorted(new)]))
 
 # --- what the files share --------------------------------------------------------------------
 
-DAY_OF_RUN = """
+RUNS = {
+    ("2020-01-05", None): "2020-01-05",
+    ("2020-01-05", "2024-04-01T00:00+00:00"): "2020-01-05",
+    (None, "2020-01-05T00:00+00:00"): "2020-01-05",
+    (None, "2020-01-05T23:30-02:00"): "2020-01-06",
+    (None, None): "This run names no day",
+    ("monday", None): "Partition key 'monday' is no day",
+}
+
+
+def test_the_day_is_the_partition_key_or_else_the_date_given(prepared_airflow):
+    days = prepared_airflow.python(f"""
 import json
 from datetime import datetime
 from types import SimpleNamespace
 from unittest.mock import patch
 import pinnersage_dags
 
-logical = {logical!r} and datetime.fromisoformat({logical!r})
-run = SimpleNamespace(partition_key={key!r}, logical_date=logical)
-with patch("pinnersage_dags.get_current_context", return_value=dict(dag_run=run)):
-    try:
-        print(json.dumps(pinnersage_dags.day_of_run().isoformat()))
-    except pinnersage_dags.AirflowFailException as error:
-        print(json.dumps("fails: " + str(error)))
-"""
+def day(key, logical):
+    logical = logical and datetime.fromisoformat(logical)
+    run = SimpleNamespace(partition_key=key, logical_date=logical)
+    with patch("pinnersage_dags.get_current_context", return_value=dict(dag_run=run)):
+        try:
+            return pinnersage_dags.day_of_run().isoformat()
+        except pinnersage_dags.AirflowFailException as error:
+            return str(error)
 
-
-@pytest.mark.parametrize(
-    ("key", "logical", "expected"),
-    [
-        ("2020-01-05", None, "2020-01-05"),
-        ("2020-01-05", "2024-04-01T00:00+00:00", "2020-01-05"),
-        (None, "2020-01-05T00:00+00:00", "2020-01-05"),
-        (None, "2020-01-05T23:30-02:00", "2020-01-06"),
-        (None, None, "fails: This run names no day"),
-        ("monday", None, "fails: Partition key 'monday' is no day"),
-    ],
-)
-def test_the_day_is_the_partition_key_or_else_the_date_given(
-    prepared_airflow, key, logical, expected
-):
-    day = prepared_airflow.python(DAY_OF_RUN.format(key=key, logical=logical))
-    assert day.startswith(expected)
+print(json.dumps([day(*run) for run in {list(RUNS)!r}]))
+""")
+    for found, expected in zip(days, RUNS.values(), strict=True):
+        assert found.startswith(expected)
 
 
 def test_only_what_may_pass_is_tried_again(prepared_airflow):

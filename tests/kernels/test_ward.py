@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
 from hypothesis import given, settings
-from naive import merges, partition, ward as naive_ward
+from naive import merges, partition
+from naive import ward as naive_ward
 from scipy.cluster.hierarchy import fcluster, linkage
 from strategies import DIMENSIONS, make_user, thresholds, user
 
@@ -127,6 +128,21 @@ def test_grids_full_of_ties_end(side, scale):
     for threshold in (0.5 * scale**2, 2 * scale**2, 1e6):
         labels = ours(np.tile(points, (2, 1)), threshold)
         assert np.array_equal(labels[: side**3], labels[side**3 :])
+
+
+@pytest.mark.parametrize("seeds", [range(1_500), [166_017]], ids=["many", "known"])
+def test_rotated_frames_whose_ties_differ_by_rounding_end_in_one_cluster(seeds):
+    # The known seed leads the chain back to an earlier part of itself, where this was written.
+    for seed in seeds:
+        rng = np.random.default_rng(seed)
+        d = int(rng.integers(2, 12))
+        frame = np.linalg.qr(rng.normal(size=(d, d)))[0]
+        points = np.vstack([frame, -frame])
+        points = np.ascontiguousarray(points[rng.permutation(2 * d)])
+        weights = np.ones(2 * d)
+        if rng.random() < 0.3:
+            weights = rng.integers(1, 4, 2 * d).astype(float)
+        assert not ours(points, 1e6, weights).any()
 
 
 def test_arguments_are_left_as_they_were():

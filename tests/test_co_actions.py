@@ -9,8 +9,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
-from pinnersage import embed
-from pinnersage.embed import co_action_embeddings
+from pinnersage import co_actions
+from pinnersage.co_actions import co_action_embeddings
 from pinnersage.errors import ConfigError, DataError
 from pinnersage.synthetic import World, actions_of, pins_of
 
@@ -111,8 +111,8 @@ def test_small_blocks_change_nothing(actions, monkeypatch):
 def test_information_is_what_the_formula_says():
     users = np.array([0, 0, 0, 1, 1, 2, 2, 3, 3, 3])
     pins = np.array([0, 1, 2, 0, 1, 2, 3, 3, 4, 0])
-    taken = embed._user_by_pin(users, pins, 5, seed=0, limit=10)
-    ours, _ = embed._positive_information(taken, 0.75, 10)
+    taken = co_actions._user_by_pin(users, pins, 5, seed=0, limit=10)
+    ours, _ = co_actions._positive_information(taken, 0.75, 10)
     counts = np.zeros((5, 5))
     for user in range(4):
         mine = pins[users == user]
@@ -128,12 +128,12 @@ def test_information_is_what_the_formula_says():
 
 def test_a_pin_keeps_the_neighbours_that_tell_most(actions):
     users, pins = (
-        embed._codes(actions["user_id"], "user")[0],
-        embed._codes(actions["pin_id"], "pin")[0],
+        co_actions._codes(actions["user_id"], "user")[0],
+        co_actions._codes(actions["pin_id"], "pin")[0],
     )
-    taken = embed._user_by_pin(users, pins, 300, seed=0, limit=500)
-    everything, _ = embed._positive_information(taken, 0.75, 300)
-    few, _ = embed._positive_information(taken, 0.75, 7)
+    taken = co_actions._user_by_pin(users, pins, 300, seed=0, limit=500)
+    everything, _ = co_actions._positive_information(taken, 0.75, 300)
+    few, _ = co_actions._positive_information(taken, 0.75, 7)
     assert np.diff(everything.indptr).min() > 7
     assert (np.diff(few.indptr) == 7).all()
     worth = everything.toarray() * (taken.T @ taken).toarray()
@@ -143,7 +143,7 @@ def test_a_pin_keeps_the_neighbours_that_tell_most(actions):
 
 def test_a_user_of_thousands_costs_no_more_than_the_cap():
     users, pins = np.zeros(5_000, np.int64), np.arange(5_000)
-    taken = embed._user_by_pin(users, pins, 5_000, seed=0, limit=500)
+    taken = co_actions._user_by_pin(users, pins, 5_000, seed=0, limit=500)
     assert taken.sum() == 500
     assert np.ptp(taken.indices) > 4_000
 

@@ -1,0 +1,120 @@
+"""One tiny world for all tests: 20 users, 400 pins, 100 days, seeded."""
+
+import os
+import shutil
+from collections.abc import Callable
+from datetime import date, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import settings as hypothesis_settings
+
+from pinnersage import config, init, stage
+from pinnersage.config import Settings, SourceConfig
+from pinnersage.synthetic import World, write
+
+hypothesis_settings.register_profile("tests", deadline=None, derandomize=True)
+hypothesis_settings.load_profile("tests")
+
+FIRST_DAY = date(2026, 1, 1)
+DAY = FIRST_DAY + timedelta(days=94)
+"""The first of the days that tests compute; some days of actions follow it."""
+TINY = World(
+    n_users=20, n_pins=400, n_topics=12, dimensions=16, n_days=100, first_day=FIRST_DAY, seed=7
+)
+REAL_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
+
+
+@pytest.fixture(autouse=True)
+def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in [name for name in os.environ if name.startswith("PINNERSAGE")]:
+        monkeypatch.delenv(name)
+
+
+@pytest.fixture(scope="session")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The tiny world's files: ``actions/``, ``pins.parquet``, ``embeddings.npy``."""
+    folder = tmp_path_factory.mktemp("tiny")
+    write(TINY, folder)
+    return folder
+
+
+def source_of(world: Path, **changes: Any) -> SourceConfig:
+    """The source section for a synthetic world."""
+    return SourceConfig(actions=str(world / "actions"), event="event_id", **changes)
+
+
+def items_of(world: Path) -> init.Items:
+    """The pins of a synthetic world."""
+    return init.Items(
+        path=str(world / "pins.parquet"),
+        quality="quality",
+        title="title",
+        created_at="created_at",
+        embeddings=str(world / "embeddings.npy"),
+    )
+
+
+@pytest.fixture(scope="session")
+def staged_home(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A home over the tiny world with ``DAY`` staged; tests copy it."""
+    home = tmp_path_factory.mktemp("staged") / "home"
+    init.run(home, source_of(tiny), items_of(tiny))
+    stage.run(DAY, config.load(home))
+    return home
+
+
+@pytest.fixture
+def make_home(tiny: Path, tmp_path: Path) -> Callable[..., Settings]:
+    """Make a fresh home over a world (default: the tiny one); keywords change its settings."""
+
+    def make(world: Path = tiny, *, n_buckets: int = 4, name: str = "home", **changes: Any) -> Settings:
+        home = tmp_path / name
+        init.run(home, source_of(world), items_of(world), n_buckets=n_buckets)
+        return change(config.load(home), **changes)
+
+    return make
+
+
+@pytest.fixture
+def settings(staged_home: Path, tmp_path: Path) -> Settings:
+    """Settings of a home of the test's own, over the tiny world, with ``DAY`` staged."""
+    home = tmp_path / "home"
+    shutil.copytree(staged_home, home)
+    return config.load(home)
+
+
+def change(settings: Settings, **sections: dict[str, Any]) -> Settings:
+    """The same settings with keys of some sections changed: ``model={"decay_per_day": 0}``."""
+    values = settings.model_dump(exclude={"home"})
+    for name, keys in sections.items():
+        values[name] |= keys
+    return config.build(settings.home, values)
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Path:
+    """The folder of real actions, or a visible skip."""
+    if not REAL_DATA.is_dir():
+        pytest.skip(f"no real data at {REAL_DATA}: see CONTRIBUTING.md")
+    return REAL_DATA
+
+
+@pytest.fixture(scope="session")
+def finished_home(staged_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A home over the tiny world where ``DAY`` went through every step and is live; copy it."""
+    from pinnersage import day
+
+    home = tmp_path_factory.mktemp("finished") / "home"
+    shutil.copytree(staged_home, home)
+    day.run(DAY, config.load(home), lambda _step, _report: None)
+    return home
+
+
+@pytest.fixture
+def finished(finished_home: Path, tmp_path: Path) -> Settings:
+    """Settings of a home of the test's own in which ``DAY`` is live."""
+    home = tmp_path / "home"
+    shutil.copytree(finished_home, home)
+    return config.load(home)

@@ -1,0 +1,122 @@
+"""Days through the real Airflow: the same manifests as the library makes by itself."""
+
+import os
+import shutil
+import subprocess
+import sys
+from datetime import date, timedelta
+from pathlib import Path
+
+import pytest
+
+pytestmark = [pytest.mark.airflow, pytest.mark.slow, pytest.mark.timeout(1800)]
+
+FIRST = date(2020, 3, 30)
+DAYS = [FIRST + timedelta(days=n) for n in range(3)]
+
+MAKE_HOME = """
+import sys
+from datetime import date
+from pathlib import Path
+from pinnersage import config, init, synthetic
+
+folder = Path(sys.argv[1])
+synthetic.write(synthetic.World(
+    n_users=20, n_pins=400, n_topics=8, dimensions=16, n_days=100,
+    first_day=date(2020, 1, 1), seed=1), folder / "raw")
+init.run(
+    folder / "home",
+    config.SourceConfig(actions=str(folder / "raw/actions/{day}.parquet"), event="event_id"),
+    init.Items(path=str(folder / "raw/pins.parquet"), quality="quality",
+               embeddings=str(folder / "raw/embeddings.npy")),
+    n_buckets=2)
+"""
+
+RUN_DAYS = """
+import sys
+from datetime import date
+from pathlib import Path
+from pinnersage import config, day
+
+for text in sys.argv[2:]:
+    day.run(date.fromisoformat(text), config.load(Path(sys.argv[1])), lambda step, report: None)
+"""
+
+
+def python(program, *args):
+    env = {k: v for k, v in os.environ.items() if not k.startswith("PINNERSAGE")}
+    subprocess.run([sys.executable, "-c", program, *map(str, args)], check=True, env=env)
+
+
+def manifests(home: Path):
+    """Every current manifest, by its place in the lake."""
+    lake = home / "lake"
+    return {str(f.relative_to(lake)): f.read_bytes() for f in lake.rglob("manifest.json")}
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory):
+    """A home that knows where its data is and has computed nothing yet."""
+    folder = tmp_path_factory.mktemp("tiny")
+    python(MAKE_HOME, folder)
+    return folder / "home"
+
+
+@pytest.fixture(scope="module")
+def by_library(tiny, tmp_path_factory):
+    """The manifests after the library has run each day, in order."""
+    home = tmp_path_factory.mktemp("library") / "home"
+    shutil.copytree(tiny, home)
+    python(RUN_DAYS, home, *DAYS)
+    return manifests(home)
+
+
+@pytest.fixture
+def tiny_world(world, tiny):
+    shutil.copytree(tiny, world.home, dirs_exist_ok=True)
+    return world
+
+
+def test_a_scheduled_catch_up_and_a_day_again(tiny_world, by_library):
+    tiny_world.schedule_between(DAYS[0], DAYS[-1])
+    with tiny_world.servers() as servers:
+        servers.unpause("pinnersage_index", "pinnersage_daily")
+        servers.wait_for_days("pinnersage_daily", DAYS)
+        servers.wait_for_days("pinnersage_index", DAYS)
+        assert manifests(tiny_world.home) == by_library
+
+        run = servers.trigger("pinnersage_daily", DAYS[1])
+        assert servers.wait_for_run("pinnersage_daily", run) == "success"
+        buckets = {
+            task["rendered_map_index"]
+            for task in servers.tasks("pinnersage_daily", run)
+            if task["task_id"] == "cluster"
+        }
+        assert buckets == {f"bucket {n}" for n in range(2)}
+    assert manifests(tiny_world.home) == by_library
+
+
+def test_a_backfill_by_command(tiny_world, by_library):
+    with tiny_world.servers() as servers:
+        servers.unpause("pinnersage_index", "pinnersage_daily")
+        servers.backfill("pinnersage_daily", DAYS[0], DAYS[-1])
+        servers.wait_for_days("pinnersage_daily", DAYS)
+        servers.wait_for_days("pinnersage_index", DAYS)
+        days = servers.days("pinnersage_daily", "backfill")
+        assert days == {day.isoformat(): "success" for day in DAYS}
+    assert manifests(tiny_world.home) == by_library
+
+
+def test_a_run_without_servers(tiny_world, by_library):
+    assert "release" in tiny_world.dags_test("pinnersage_daily", DAYS[0]).stdout
+    tiny_world.dags_test("pinnersage_index", DAYS[0])
+    ours = manifests(tiny_world.home)
+    assert ours == {place: by_library[place] for place in ours}
+    assert f"medoids/day={DAYS[0]}/manifest.json" in ours
+
+
+def test_a_day_without_data_fails_for_good_and_publishes_nothing(tiny_world):
+    done = tiny_world.dags_test("pinnersage_daily", date(2031, 1, 1), check=False)
+    assert done.returncode == 1
+    assert "DataError" in done.stderr
+    assert not (tiny_world.home / "stores").exists()
