@@ -27,14 +27,22 @@ class Finding(BaseModel):
 def run(settings: Settings) -> list[Finding]:
     """Look at settings, source, lake, stores and the live release; change nothing."""
     found = [Finding(what="settings", good=True, says=str(settings.home / "pinnersage.toml"))]
-    files = source.files(settings.source)
-    says = f"{len(files):,} files" if files else f"no file at {settings.source.actions}"
-    found.append(Finding(what="source", good=bool(files), says=says))
+    found.append(raw(settings))
     free = shutil.disk_usage(settings.home).free
     found.append(Finding(what="disk", good=free > LOW_DISK_BYTES, says=f"{free / 1e9:.1f} GB free"))
     found.append(lake(settings))
     found.append(live(settings))
     return found
+
+
+def raw(settings: Settings) -> Finding:
+    """Look for the files of raw actions."""
+    try:
+        files = source.files(settings.source)
+    except PinnerSageError as error:
+        return Finding(what="source", good=False, says=str(error))
+    says = f"{len(files):,} files" if files else f"no file at {settings.source.actions}"
+    return Finding(what="source", good=bool(files), says=says)
 
 
 def lake(settings: Settings) -> Finding:
@@ -60,10 +68,10 @@ def lake(settings: Settings) -> Finding:
 
 def live(settings: Settings) -> Finding:
     """Open the live release as a reader would."""
-    release = Releases(settings).live()
-    if release is None:
-        return Finding(what="live release", good=False, says="none yet: pinnersage run --day …")
     try:
+        release = Releases(settings).live()
+        if release is None:
+            return Finding(what="live release", good=False, says="none yet: pinnersage run --day …")
         with retrieve.open_live(settings) as reader:
             users = len(reader.profiles)
             index = f"{len(reader.index):,} pins" if reader.index else "no index yet"

@@ -66,7 +66,7 @@ def run(day: date, settings: Settings) -> IndexReport:
             f"{day}: the index {version} holds {counted:,} of {rows.size:,} pins and its "
             f"recall@{DEPTH} is {recall:.3f} (limit {settings.index.min_recall}). "
             f"{'It was dropped' if built else 'It was there before and is kept'}; what is live "
-            "stays live. Raise index.hnsw_ef_search or hnsw_ef_construct. See runbook: index recall."
+            "stays live. Raise index.hnsw_ef_search or hnsw_ef_construct. See runbook: recall."
         )
     report = {
         "version": version,

@@ -160,7 +160,9 @@ def read_items(items: Items, pin_type: IdType) -> tuple[pa.Table, np.ndarray | N
         )
     kind = table[items.pin].type
     kind = kind.value_type if pa.types.is_dictionary(kind) else kind
-    if not (pa.types.is_integer(kind) or pa.types.is_string(kind) or pa.types.is_large_string(kind)):
+    if not (
+        pa.types.is_integer(kind) or pa.types.is_string(kind) or pa.types.is_large_string(kind)
+    ):
         raise DataError(
             f"{path}: column {items.pin} is {kind}; an identifier is text or an integer. Cast it "
             "when you export."

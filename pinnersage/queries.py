@@ -130,8 +130,7 @@ def run_checks(
             ordered = f"SELECT * FROM ({check.sql}) ORDER BY ALL LIMIT {EXAMPLES}"  # noqa: S608
             rows = con.sql(ordered, params=used)
             examples = [
-                as_text(dict(zip(rows.columns, row, strict=True)))
-                for row in rows.fetchall()
+                as_text(dict(zip(rows.columns, row, strict=True))) for row in rows.fetchall()
             ]
         results.append(Found(check.name, check.severity, n_rows, examples))
     return results

@@ -132,7 +132,10 @@ class Releases:
         return Moved(moved=True, why=why, live=release)
 
     def point(self, pointer: Pointer) -> None:
-        """Replace the pointer. Call it under the lock."""
+        """Replace the pointer, having told the vector store. Call it under the lock."""
+        index = None if pointer.live is None else self.get(pointer.live).index
+        if index:
+            open_vectors(self.settings).announce(index.version)
         write_atomically(self.folder / "live.json", canonical(pointer.model_dump(mode="json")))
 
     def published(self, day: date) -> Medoids | None:

@@ -216,7 +216,14 @@ def input_outcomes(lake: Lake, day: date, buckets: list[Manifest]) -> list[Outco
                 seen["n_rows"] += item["n_rows"]
                 seen["examples"] = (seen["examples"] + item["examples"])[: queries.EXAMPLES]
         rules = [
-            Rule(f"none is {name}", (name,), item["severity"], most=0, unit=" rows")
+            Rule(
+                f"none is {name}",
+                (name,),
+                item["severity"],
+                most=0,
+                unit=" rows",
+                runbook="input checks",
+            )
             for name, item in found.items()
         ]
         frame = pd.DataFrame([{name: item["n_rows"] for name, item in found.items()}])

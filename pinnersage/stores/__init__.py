@@ -5,14 +5,17 @@ contract tests runs against all.
 """
 
 import os
+from typing import TYPE_CHECKING
 
-from pinnersage.config import Settings
 from pinnersage.errors import ConfigError
-from pinnersage.stores.keyvalue import KeyValueStore
-from pinnersage.stores.vectors import VectorStore
+
+if TYPE_CHECKING:  # a builder's child process imports this package and needs none of these
+    from pinnersage.config import Settings
+    from pinnersage.stores.keyvalue import KeyValueStore
+    from pinnersage.stores.vectors import VectorStore
 
 
-def open_keyvalue(settings: Settings) -> KeyValueStore:
+def open_keyvalue(settings: "Settings") -> "KeyValueStore":
     """Return the key-value store that the settings choose."""
     if settings.keyvalue.store == "lmdb":
         from pinnersage.stores.lmdb_store import LmdbStore  # noqa: PLC0415 (only the one in force)
@@ -26,7 +29,7 @@ def open_keyvalue(settings: Settings) -> KeyValueStore:
     return RedisStore(url)
 
 
-def open_vectors(settings: Settings) -> VectorStore:
+def open_vectors(settings: "Settings") -> "VectorStore":
     """Return the vector store that the settings choose."""
     config = settings.index
     m, construct, search = config.hnsw_m, config.hnsw_ef_construct, config.hnsw_ef_search

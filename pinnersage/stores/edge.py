@@ -92,6 +92,10 @@ class EdgeStore:
         """See ``VectorStore``."""
         return self._shelf.names()
 
+    def announce(self, version: str) -> None:
+        """See ``VectorStore``: a directory has no second name, the release alone says it."""
+        self._shelf.path(version)
+
     def drop(self, version: str) -> None:
         """See ``VectorStore``; readers that are open go on searching."""
         self._shelf.drop(version)

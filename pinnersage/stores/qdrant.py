@@ -2,8 +2,8 @@
 
 A collection counts as a version once its metadata says that it is complete, which is written
 last; one that never got so far is built again from nothing. One builder a version at a time.
-The alias ``pinnersage`` follows the newest build, for other consumers; our own readers go by
-the release.
+The alias ``pinnersage`` follows the live release, for other consumers; our own readers go by
+the release itself.
 
 ``:memory:`` and ``path:<directory>`` are the client's local mode. It compares a query with
 every vector and never reports one as indexed, so there is no wait there: it is for tests, up
@@ -107,7 +107,6 @@ class QdrantStore:
                 "about": json.dumps(dict(about)),
             }
             self.client.update_collection(name, metadata={"complete": True, **facts})
-            self.point_alias(version)
 
     def open(self, version: str) -> "QdrantReader":
         """See ``VectorStore``."""
@@ -130,8 +129,14 @@ class QdrantStore:
         with self.reached():
             self.client.delete_collection(self.collection(version))
 
-    def point_alias(self, version: str) -> None:
-        """Make the alias another name of the version, in one step."""
+    def announce(self, version: str) -> None:
+        """See ``VectorStore``: the alias becomes another name of the version, in one step."""
+        with self.reached():
+            if self._facts(version) is None:
+                raise unknown(version, self.versions(), self.name)
+            self._point_alias(version)
+
+    def _point_alias(self, version: str) -> None:
         alias = self._prefix
         there = {known.alias_name for known in self.client.get_aliases().aliases}
         remove = models.DeleteAliasOperation(delete_alias=models.DeleteAlias(alias_name=alias))

@@ -113,6 +113,13 @@ class VectorStore(Protocol):
         """Complete versions, sorted."""
         ...
 
+    def announce(self, version: str) -> None:
+        """Tell whoever else reads the store that this version is live.
+
+        Called before the release moves; ``DataError`` when the version is not there.
+        """
+        ...
+
     def drop(self, version: str) -> None:
         """Remove a version; one that is not there is no error."""
         ...

@@ -1,4 +1,4 @@
--- Each day's rows, users and the hash of its rows' values (queries.values_hash stands in its place).
+-- Each day's users and hash of rows; the SQL of queries.values_hash takes the literal's place.
 SELECT
     acted_at::DATE AS day,
     count(*) AS n_rows,

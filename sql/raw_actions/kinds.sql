@@ -5,4 +5,4 @@ SELECT
 FROM raw_actions
 WHERE action IS NOT NULL
 GROUP BY action
-ORDER BY n_actions DESC, action
+ORDER BY n_actions DESC, action ASC

@@ -1,0 +1,179 @@
+"""Day: how fast a whole day runs without Airflow, where its time goes, and what memory it takes.
+
+A synthetic world with about ``--actions`` actions in the window is written to a temporary
+folder; then every step runs in a process of its own, as Airflow would run it. Peak memory is
+anonymous memory (RssAnon): mapped files are the page cache's.
+
+    python benchmarks/day.py --actions 1000000 --dimensions 64 --threads 2 --buckets 4
+"""
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from datetime import date, timedelta
+from pathlib import Path
+from typing import Any
+
+FIRST_DAY = date(2026, 1, 1)
+WINDOW_DAYS = 90
+DAY = FIRST_DAY + timedelta(days=WINDOW_DAYS - 1)
+STEPS = (
+    ("stage", "--day"),
+    ("cluster", "--day"),
+    ("validate", "--day"),
+    ("publish", "--day"),
+    ("release", "--day"),
+    ("refine", "--day"),
+    ("index", "--day"),
+)
+
+
+def main() -> None:
+    """Run the benchmark and print one table."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument("--actions", type=int, default=1_000_000, help="actions in the window")
+    parser.add_argument("--dimensions", type=int, default=64)
+    parser.add_argument("--pins", type=int, default=100_000)
+    parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
+    parser.add_argument("--buckets", type=int, default=4)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--json", action="store_true")
+    args = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        result = measure(Path(folder), args)
+    if args.json:
+        print(json.dumps(result, indent=1))
+    else:
+        show(result)
+
+
+def measure(folder: Path, args: argparse.Namespace) -> dict[str, Any]:
+    """Return the facts of one run on fresh data."""
+    world = make_world(folder / "world", args)
+    home = folder / "home"
+    environment = os.environ | {
+        "PINNERSAGE_HOME": str(home),
+        "PINNERSAGE__RUN__THREADS": str(args.threads),
+        "GX_ANALYTICS_ENABLED": "false",
+        # The pins' part is not what is measured: all are kept, near-duplicates are not sought.
+        "PINNERSAGE__INDEX__NEAR_DUPLICATE_COSINE": "1.01",
+    }
+    init = ["init", "--actions", str(folder / "world" / "actions"), "--event", "event_id",
+            "--items", str(folder / "world" / "pins.parquet"), "--embeddings",
+            str(folder / "world" / "embeddings.npy"), "--quality", "quality", "--title", "title",
+            "--buckets", str(args.buckets)]  # fmt: skip
+    steps = {"init": timed(init, environment)}
+    for name, option in STEPS:
+        steps[name] = timed([name, option, DAY.isoformat()], environment)
+    daily = ("stage", "cluster", "validate", "publish", "release")
+    seconds = sum(steps[name]["seconds"] for name in daily)
+    clustered = sum(one["actions"] for one in steps["cluster"]["report"])
+    return {
+        "world": world,
+        "threads": args.threads,
+        "buckets": args.buckets,
+        "dimensions": args.dimensions,
+        "actions_clustered": clustered,
+        "clusters": sum(one["clusters"] for one in steps["cluster"]["report"]),
+        "users": sum(one["users"] for one in steps["cluster"]["report"]),
+        "day_seconds": round(seconds, 2),
+        "actions_per_second": round(clustered / seconds),
+        "steps": {
+            name: {k: v for k, v in step.items() if k != "report"} for name, step in steps.items()
+        },
+    }
+
+
+def make_world(folder: Path, args: argparse.Namespace) -> dict[str, Any]:
+    """Write a world whose window holds about the actions asked for."""
+    from pinnersage.synthetic import World, write  # noqa: PLC0415 (a heavy import)
+
+    def world(n_users: int) -> World:
+        return World(
+            n_users=n_users, n_pins=args.pins, n_topics=500, dimensions=args.dimensions,
+            n_days=WINDOW_DAYS, first_day=FIRST_DAY, seed=args.seed,
+        )  # fmt: skip
+
+    per_user = world(10_000).expected_actions / 10_000
+    report = write(world(max(1, round(args.actions / per_user))), folder)
+    return {"users": report.n_users, "actions": report.n_actions, "pins": report.n_pins}
+
+
+def timed(command: list[str], environment: dict[str, str]) -> dict[str, Any]:
+    """Run a command of ours in a process; return its seconds, peak memory and report."""
+    program = Path(sys.executable).with_name("pinnersage")
+    began = time.perf_counter()
+    child = subprocess.Popen([str(program), *command, "--json"], env=environment,
+                             stdout=subprocess.PIPE, text=True)  # fmt: skip
+    peak = Peak(child.pid)
+    output, _ = child.communicate()
+    seconds = time.perf_counter() - began
+    peak.stop()
+    if child.returncode:
+        sys.exit(f"{' '.join(command)} ended with {child.returncode}")
+    return {
+        "seconds": round(seconds, 2),
+        "peak_anonymous_mb": round(peak.kilobytes / 1024),
+        "report": json.loads(output),
+    }
+
+
+class Peak:
+    """The largest anonymous memory of a process and its children, looked at every 20 ms."""
+
+    def __init__(self, pid: int) -> None:
+        self.kilobytes = 0
+        self._pid, self._stopped = pid, threading.Event()
+        self._thread = threading.Thread(target=self._watch)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Stop looking."""
+        self._stopped.set()
+        self._thread.join()
+
+    def _watch(self) -> None:
+        while not self._stopped.wait(0.02):
+            self.kilobytes = max(self.kilobytes, sum(map(anonymous, family(self._pid))))
+
+
+def family(pid: int) -> list[int]:
+    """Return a process and its children."""
+    try:
+        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    except OSError:
+        return [pid]
+    return [pid, *(member for child in children for member in family(int(child)))]
+
+
+def anonymous(pid: int) -> int:
+    """Return the anonymous memory of a process, in kB."""
+    try:
+        lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    except OSError:
+        return 0
+    return sum(int(line.split()[1]) for line in lines if line.startswith("RssAnon:"))
+
+
+def show(result: dict[str, Any]) -> None:
+    """Print the facts as a table."""
+    world = result["world"]
+    print(f"{world['actions']:,} raw actions, {result['actions_clustered']:,} clustered")
+    print(f"{result['users']:,} users, {result['clusters']:,} clusters, d = {result['dimensions']}")
+    print(f"{result['threads']} threads, {result['buckets']} buckets")
+    print(f"{'step':<10}{'seconds':>10}{'peak anonymous MB':>20}")
+    for name, step in result["steps"].items():
+        print(f"{name:<10}{step['seconds']:>10.2f}{step['peak_anonymous_mb']:>20,}")
+    speed = f"{result['actions_per_second']:,} actions/s"
+    print(f"stage to release {result['day_seconds']:.1f} s, {speed}, starting processes included")
+
+
+if __name__ == "__main__":
+    main()
