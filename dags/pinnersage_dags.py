@@ -40,18 +40,29 @@ def day_of_run() -> date:
     """
     run = get_current_context()["dag_run"]
     try:
-        if run.partition_key:
-            return date.fromisoformat(run.partition_key)
+        day = date.fromisoformat(run.partition_key) if run.partition_key else None
     except ValueError as error:
         raise AirflowFailException(
             f"Partition key {run.partition_key!r} is no day. Give one such as 2020-01-05."
         ) from error
-    if run.logical_date:
-        return run.logical_date.astimezone(UTC).date()
-    raise AirflowFailException(
-        "This run names no day: it has neither a partition key nor a logical date. "
-        "Trigger it again with the partition key set to a day such as 2020-01-05."
-    )
+    if day is None and run.logical_date:
+        day = run.logical_date.astimezone(UTC).date()
+    if day is None:
+        raise AirflowFailException(
+            "This run names no day: it has neither a partition key nor a logical date. "
+            "Trigger it again with the partition key set to a day such as 2020-01-05."
+        )
+    return over(day)
+
+
+def over(day: date) -> date:
+    """``day``, if it is over: a day computed too early would keep the true ones from going live."""
+    today = datetime.now(UTC).date()  # noqa: TID251 (the clock's place is here, at the edge)
+    if day >= today:
+        raise AirflowFailException(
+            f"{day} is not over: it is {today} in UTC. Run it after its end, at 00:00 UTC."
+        )
+    return day
 
 
 def once(run: Callable[..., Any], *args: object) -> dict[str, Any]:

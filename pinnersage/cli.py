@@ -6,7 +6,7 @@ gives a machine the facts that a person is shown. An error is one paragraph and 
 
 import sys
 from collections.abc import Sequence
-from datetime import date
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -39,12 +39,22 @@ def parse_day(text: str) -> date:
         raise typer.BadParameter(f"{text!r} is not a day like 2026-01-31") from error
 
 
+def parse_day_over(text: str) -> date:
+    """Return a day that is over: computed too early, it would keep the true ones from going live."""
+    day = parse_day(text)
+    today = datetime.now(UTC).date()  # noqa: TID251 (the clock's place is here, at the edge)
+    if day >= today:
+        raise typer.BadParameter(f"{day} is not over: it is {today} in UTC")
+    return day
+
+
 Home = Annotated[
     Path | None, typer.Option("--home", help="Home folder. [default: $PINNERSAGE_HOME]")
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print facts as JSON, for a machine.")]
 Day = Annotated[
-    date, typer.Option("--day", parser=parse_day, metavar="DAY", help="Day, such as 2026-01-31.")
+    date,
+    typer.Option("--day", parser=parse_day_over, metavar="DAY", help="Day, such as 2026-01-31."),
 ]
 ADay = Annotated[date, typer.Argument(parser=parse_day, metavar="DAY")]
 Draw = Annotated[int, typer.Option("--draw", help="Another number, another sample of medoids.")]
@@ -158,7 +168,9 @@ def embed(
 @app.command()
 def synthetic(
     folder: Annotated[Path, typer.Argument(help="Where to write it.")],
-    first_day: Annotated[date, typer.Option(parser=parse_day, metavar="DAY")],
+    first_day: Annotated[
+        date, typer.Option(parser=parse_day, metavar="DAY", help="Day of the first actions.")
+    ],
     users: Annotated[int, typer.Option(help="Users.")] = 1_000,
     pins: Annotated[int, typer.Option(help="Pins.")] = 10_000,
     topics: Annotated[int, typer.Option(help="Topics that pins and interests belong to.")] = 100,

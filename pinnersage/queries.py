@@ -74,7 +74,7 @@ def translate(error: duckdb.Error, what: str) -> Exception:
         duckdb.SerializationException,
         duckdb.BinderException,
     )
-    if isinstance(error, broken):
+    if isinstance(error, broken) or type(error) is duckdb.Error:  # Parquet's own, unclassified
         return DataError(
             f"{what}: {message}. Mend or replace the file and run the step again. "
             "See runbook: broken file."

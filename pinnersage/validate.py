@@ -297,8 +297,9 @@ def drift(now: Mapping[str, int], before: Mapping[str, int]) -> float:
     """Return the population stability index of two histograms, less what chance explains.
 
     PSI is the sum over bins of (p - q) ln(p / q), each bin given half an observation so that an
-    empty one stays finite. Samples of n and m from one distribution over B bins differ by about
-    (B - 1)(1/n + 1/m), which is taken off: twenty users never look the same twice.
+    empty one stays finite. For samples of n and m from one distribution over B bins it is about
+    1/n + 1/m times a chi-square of B - 1 degrees, whose mean and three standard deviations are
+    taken off: twenty users never look the same twice.
     """
     bins = sorted(set(now) | set(before))
     n, m = sum(now.values()), sum(before.values())
@@ -309,7 +310,9 @@ def drift(now: Mapping[str, int], before: Mapping[str, int]) -> float:
         p = (now.get(bin_, 0) + 0.5) / (n + 0.5 * len(bins))
         q = (before.get(bin_, 0) + 0.5) / (m + 0.5 * len(bins))
         total += (p - q) * math.log(p / q)
-    return max(0.0, total - (len(bins) - 1) * (1 / n + 1 / m))
+    degrees = len(bins) - 1
+    chance = (degrees + 3 * math.sqrt(2 * degrees)) * (1 / n + 1 / m)
+    return max(0.0, total - chance)
 
 
 def day_manifest(

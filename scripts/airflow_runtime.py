@@ -12,6 +12,7 @@ group of its own, so ``down`` ends what belongs to the session, not only to one 
 """
 
 import argparse
+import ast
 import base64
 import fcntl
 import hashlib
@@ -287,12 +288,29 @@ def test_run(env: dict[str, str], dag: str, day: str) -> None:
             if starts := STARTS.search(line):
                 task = starts["task"] + (f"[{starts['index']}]" if starts["index"] else "")
             elif returns := RETURNS.search(line):
-                print(f"  {task:12} {returns['report']}", flush=True)
+                print(f"  {task:12} {brief(returns['report'])}", flush=True)
             elif FAILS.match(line):
                 error = line
     if child.returncode:
         raise SystemExit(f"  {task:12} failed: {error or 'see the log'}")
     print(f"Done in {time.monotonic() - began:.0f} s.")
+
+
+def brief(report: str) -> str:
+    """A task's report in a line: its counts and words; the log has all of it."""
+    try:
+        facts = ast.literal_eval(report)
+    except (ValueError, SyntaxError):
+        return report
+    if not isinstance(facts, dict):
+        return report
+    shown = []
+    for name, value in facts.items():
+        if isinstance(value, dict | list) or name in {"day", "version", "content_hash", "page"}:
+            continue
+        number = isinstance(value, int) and not isinstance(value, bool)
+        shown.append(f"{name.replace('_', ' ')} {value:,}" if number else f"{name} {value}")
+    return ", ".join(shown)
 
 
 # --- whose processes -------------------------------------------------------------------------

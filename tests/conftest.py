@@ -2,16 +2,18 @@
 
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
+from children import STEPS, WHOLE, Host, copy, facts
 from hypothesis import settings as hypothesis_settings
 
 from pinnersage import config, init, stage
 from pinnersage.config import Settings, SourceConfig
+from pinnersage.stores.lake import Lake
 from pinnersage.synthetic import World, write
 
 hypothesis_settings.register_profile("tests", deadline=None, derandomize=True)
@@ -69,7 +71,9 @@ def staged_home(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def make_home(tiny: Path, tmp_path: Path) -> Callable[..., Settings]:
     """Make a fresh home over a world (default: the tiny one); keywords change its settings."""
 
-    def make(world: Path = tiny, *, n_buckets: int = 4, name: str = "home", **changes: Any) -> Settings:
+    def make(
+        world: Path = tiny, *, n_buckets: int = 4, name: str = "home", **changes: Any
+    ) -> Settings:
         home = tmp_path / name
         init.run(home, source_of(world), items_of(world), n_buckets=n_buckets)
         return change(config.load(home), **changes)
@@ -118,3 +122,43 @@ def finished(finished_home: Path, tmp_path: Path) -> Settings:
     home = tmp_path / "home"
     shutil.copytree(finished_home, home)
     return config.load(home)
+
+
+@pytest.fixture(scope="session")
+def children(finished_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Host]:
+    """A process that runs steps in children of its own: to kill, or to starve of disk."""
+    home = tmp_path_factory.mktemp("warm") / "home"
+    shutil.copytree(finished_home, home)
+    with Host(home, DAY + timedelta(days=1)) as host:
+        yield host
+
+
+@pytest.fixture(scope="session")
+def eve(finished_home: Path, tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A home where ``DAY`` is live; the next day has new pins, so that every step has to work."""
+    home = tmp_path_factory.mktemp("eve") / "home"
+    copy(finished_home, home)
+    items = items_of(tiny).model_copy(update={"quality": "", "embeddings": ""})
+    pins, _ = init.read_items(items, "int64")
+    init.write_pins(Lake(home / "lake"), pins, valid_from=DAY + timedelta(days=1))
+    return home
+
+
+@pytest.fixture(scope="session")
+def undisturbed(
+    children: Host, eve: Path, tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, tuple[Path, dict[str, Any], float]]:
+    """By step: the home before it, what must be there after it, and its seconds."""
+    folder = tmp_path_factory.mktemp("undisturbed")
+    known: dict[str, tuple[Path, dict[str, Any], float]] = {}
+    home = eve
+    for number, step in enumerate(STEPS):
+        after = folder / f"{number}-{step}"
+        copy(home, after)
+        outcome = children.run(step, after, DAY + timedelta(days=1))
+        assert outcome.ended == "done", outcome
+        known[step] = home, facts(after), outcome.seconds
+        home = after
+    total = sum(seconds for _, _, seconds in known.values())
+    known[WHOLE] = eve, facts(home), total
+    return known

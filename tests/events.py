@@ -66,7 +66,7 @@ def write_pins(folder, pin_ids, matrix=None, **columns):
 
 
 def make(home, log, items=None, *, n_buckets=2, sections=None, **source):
-    """A home over a log, with settings of some sections changed."""
+    """A home over a log, with settings of some sections changed; its window is three days."""
     init.run(
         home,
         SourceConfig(actions=str(log), **source),
@@ -74,7 +74,8 @@ def make(home, log, items=None, *, n_buckets=2, sections=None, **source):
         n_buckets=n_buckets,
         valid_from=date(2020, 1, 1),
     )
-    return changed(config.load(home), **(sections or {}))
+    few_days = {"model": {"window_days": 3} | (sections or {}).get("model", {})}
+    return changed(config.load(home), **((sections or {}) | few_days))
 
 
 def changed(settings, **sections):

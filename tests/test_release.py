@@ -425,7 +425,11 @@ def test_two_processes_that_move_the_pointer_lose_nothing(home):
     assert len(every) == 2 + 2 * (len(days) - 1)
     assert [one.previous for one in every] == [None, *(one.number for one in every[:-1])]
     seen = [(one.medoids.day, one.index.day) for one in every[1:]]
-    assert all(a <= b for one, two in zip(seen, seen[1:], strict=False) for a, b in zip(one, two, strict=True))
+    assert all(
+        a <= b
+        for one, two in zip(seen, seen[1:], strict=False)
+        for a, b in zip(one, two, strict=True)
+    )
 
 
 class Steps(RuleBasedStateMachine):

@@ -22,12 +22,14 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, field_validator
 
 from pinnersage.errors import ConfigError, DataError, TransientError
 from pinnersage.schema import IdType
 
 ROW_GROUP = 122_880
+FOLDERS = ("version", "day", "bucket")
+"""Keys of partitions, the outermost folder first."""
 
 
 class DataFile(BaseModel):
@@ -58,6 +60,12 @@ class Manifest(BaseModel):
     reads: tuple[str, ...] = ()
     """References (``Manifest.ref``) of the manifests it was made from."""
     report: dict[str, Any] = {}
+
+    @field_validator("partition")
+    @classmethod
+    def outermost_first(cls, keys: dict[str, str]) -> dict[str, str]:
+        """Put the keys in the order of folders: JSON sorts them, and a name must not change."""
+        return dict(sorted(keys.items(), key=lambda item: FOLDERS.index(item[0])))
 
     @property
     def version(self) -> str:

@@ -1,0 +1,116 @@
+"""Every SQL file against small tables: ``<table>/<promise>/{*.csv, params.toml, expect.csv}``.
+
+The CSV files stand behind the plain table names of the query. ``params.toml`` names the query
+(default: ``query``) and its parameters; ``expect.csv`` has the columns that the promise is
+about. Where the query orders its rows, their order is part of what is expected.
+"""
+
+import csv
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from pinnersage import queries
+from pinnersage.config import RunConfig
+
+HERE = Path(__file__).parent
+CASES = sorted(path.parent for path in HERE.glob("*/*/expect.csv"))
+FILES = sorted(
+    str(path.relative_to(queries.folder()).with_suffix(""))
+    for path in queries.folder().rglob("*.sql")
+)
+TYPES = {
+    "acted_at": "TIMESTAMPTZ",
+    "first_acted_at": "TIMESTAMPTZ",
+    "last_acted_at": "TIMESTAMPTZ",
+    "day": "DATE",
+    "user_id": "BIGINT",
+    "pin_id": "BIGINT",
+    "near_duplicate_of": "BIGINT",
+    "row": "BIGINT",
+    "pin_row": "BIGINT",
+    "rank": "INTEGER",
+    "n_actions": "BIGINT",
+    "importance": "DOUBLE",
+    "offset": "DOUBLE",
+    "cohesion": "DOUBLE",
+    "quality": "DOUBLE",
+}
+JUDGED_BY_CODE = {"refined"}
+"""Tables that we make from what was checked already; ``refine`` and ``index`` judge them."""
+
+
+def name_of(case):
+    return f"{case.parent.name}/{case.name}"
+
+
+def query_of(case):
+    query = tomllib.loads((case / "params.toml").read_text()).get("query", "query")
+    return f"{case.parent.name}/{query}"
+
+
+def load(con, path, *, backwards):
+    """Put a table over a CSV file, its columns typed by their names; empty is null."""
+    with path.open(newline="") as file:
+        header = next(csv.reader(file))
+    columns = ", ".join(f'"{name}"::{TYPES.get(name, "VARCHAR")} AS "{name}"' for name in header)
+    order = "DESC" if backwards else "ASC"
+    con.execute(
+        f"CREATE TABLE {path.stem} AS SELECT {columns} FROM (SELECT *, row_number() OVER () AS n "  # noqa: S608
+        f"FROM read_csv('{path}', all_varchar=true, header=true)) ORDER BY n {order}"
+    )
+
+
+def expected_of(case):
+    with (case / "expect.csv").open(newline="") as file:
+        header, *rows = csv.reader(file)
+    return header, [tuple(value or None for value in row) for row in rows]
+
+
+@pytest.mark.parametrize("backwards", [False, True], ids=["as_given", "backwards"])
+@pytest.mark.parametrize("case", CASES, ids=name_of)
+def test_query_keeps_its_promise(case, backwards, tmp_path):
+    given = tomllib.loads((case / "params.toml").read_text())
+    header, expected = expected_of(case)
+    with queries.connect(tmp_path, RunConfig()) as con:
+        for path in sorted(case.glob("*.csv")):
+            if path.name != "expect.csv":
+                load(con, path, backwards=backwards)
+        if given.get("query") == "checks":
+            checked = queries.run_checks(con, case.parent.name, given.get("params", {}))
+            found = [(check.severity, check.name, str(check.n_rows)) for check in checked]
+            ordered = True
+        else:
+            sql = queries.text(query_of(case))
+            shown = ", ".join(f"{queries.quoted(name)}::VARCHAR" for name in header)
+            con.execute(f"CREATE TEMP TABLE result AS {sql}", given.get("params", {}))
+            found = con.execute(f"SELECT {shown} FROM result").fetchall()  # noqa: S608
+            ordered = re.search(r"^ORDER BY", sql, re.MULTILINE)
+    assert (found if ordered else sorted(found, key=str)) == (
+        expected if ordered else sorted(expected, key=str)
+    )
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_every_query_has_a_case(name):
+    assert name in {query_of(case) for case in CASES}
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_query_says_what_it_returns(name):
+    assert queries.text(name).startswith("-- ")
+
+
+@pytest.mark.parametrize("table", sorted({name.split("/")[0] for name in FILES}))
+def test_what_is_given_is_doubted(table):
+    made = f"{table}/query" in FILES and table not in JUDGED_BY_CODE
+    assert not made or queries.checks(table)
+
+
+@pytest.mark.parametrize("name", [name for name in FILES if name.endswith("/checks")])
+def test_every_check_is_read(name):
+    written = re.findall(r"^-- (fail|warn): ", queries.text(name), re.MULTILINE)
+    assert [check.severity for check in queries.checks(name.split("/")[0])] == written
+    assert written

@@ -1,0 +1,107 @@
+"""Pages in a real browser: readable offline, on a phone's width, and with what they promise."""
+
+import json
+import shutil
+from datetime import date
+
+import pytest
+
+from pinnersage import pages
+from pinnersage.quality import Outcome, QualityReport
+
+pytestmark = pytest.mark.service
+
+PHONE = (390, 844)
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory):
+    """Headless Chromium that keeps a log of every request."""
+    from selenium import webdriver
+
+    found = {name: shutil.which(name) for name in ("chromium", "chromedriver")}
+    assert all(found.values()), f"not found: {found}. Run: make services"
+    options = webdriver.ChromeOptions()
+    options.binary_location = found["chromium"]
+    profile = tmp_path_factory.mktemp("profile")
+    for flag in (
+        "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
+        "--disable-background-networking", "--disable-component-update", "--disable-sync",
+        f"--user-data-dir={profile}",
+    ):  # fmt: skip
+        options.add_argument(flag)
+    options.set_capability("goog:loggingPrefs", {"performance": "ALL"})
+    driver = webdriver.Chrome(
+        options=options, service=webdriver.ChromeService(executable_path=found["chromedriver"])
+    )
+    driver.set_window_size(*PHONE)
+    yield driver
+    driver.quit()
+
+
+def visit(browser, page):
+    """Open a page; return its text and every address that it asked for."""
+    browser.get_log("performance")  # what earlier pages asked for
+    browser.get(page.as_uri())
+    text = browser.find_element("tag name", "body").text
+    return text, requested(browser)
+
+
+def requested(browser):
+    """Addresses asked for since last looked."""
+    messages = (json.loads(entry["message"])["message"] for entry in browser.get_log("performance"))
+    sent = (m for m in messages if m["method"] == "Network.requestWillBeSent")
+    return [m["params"]["request"]["url"] for m in sent]
+
+
+@pytest.fixture
+def failed_report(tmp_path):
+    bad = Outcome(
+        rule="medoid is one of the user's own actions of the window",
+        table="medoids", severity="fail", status="failed", expected="true for every row",
+        observed="1 of 40 rows", n_checked=40, n_wrong=1,
+        examples=[{"user_id": "u<script>7", "rank": "0", "pin_id": "p9"}], runbook="failed check",
+    )  # fmt: skip
+    measures = {
+        "n_users": 20, "n_actions": 400, "n_clusters": 40, "median_clusters": 2,
+        "p90_clusters": 4, "unknown_pin_share": 0.0,
+    }  # fmt: skip
+    report = QualityReport(
+        day=date(2026, 4, 5),
+        outcomes=[bad],
+        measures=measures,
+        histograms={"clusters per user": {"0": 3, "1": 12, "2": 5}},
+    )
+    return pages.write_quality(report, tmp_path)
+
+
+def test_a_failed_day_shows_its_rows_offline(browser, failed_report):
+    text, asked = visit(browser, failed_report)
+
+    assert "1 failed, not published" in text
+    assert "u<script>7" in text
+    assert asked == [failed_report.as_uri()]
+
+
+def test_a_report_fits_a_phone(browser, failed_report):
+    browser.get(failed_report.as_uri())
+
+    width = browser.execute_script("return document.documentElement.scrollWidth")
+    assert width <= browser.execute_script("return window.innerWidth")
+
+
+def test_a_users_page_shows_interests_and_why(browser, tmp_path):
+    cluster = {
+        "rank": 0, "pin_id": 7, "title": "Red boots", "importance": 2.5, "share": 1.0,
+        "n_actions": 3, "last_acted_at": "2026-04-05 10:00+00:00",
+    }  # fmt: skip
+    candidate = {"pin_id": 9, "title": "Brown boots", "cosine": 0.91, "medoid": 7}
+    user = {"user_id": "u1", "day": "2026-04-05", "release": 3, "clusters": [cluster]}
+    rows = [{"pin_id": 7, "title": "Red boots", "candidates": [candidate]}]
+    page = pages.write_user({"user": user, "rows": rows, "draw": 0}, tmp_path / "u1.html")
+
+    text, asked = visit(browser, page)
+
+    assert "Because of “Red boots”" in text
+    assert "cosine 0.910" in text
+    assert asked == [page.as_uri()]

@@ -1,0 +1,85 @@
+"""Chaos: any step killed at any moment leaves a release that reads, and the next run succeeds.
+
+``CHAOS_KILLS`` says how often each step is killed: a few times here, 50 in ``make chaos``.
+"""
+
+import os
+import shutil
+import time
+import zlib
+from datetime import timedelta
+
+import numpy as np
+import pytest
+from children import STEPS, WHOLE, copy, facts
+from conftest import DAY
+
+from pinnersage import config, retrieve
+from pinnersage.release import Releases
+from pinnersage.stores import open_vectors
+from pinnersage.stores.versions import Shelf
+
+KILLS = int(os.environ.get("CHAOS_KILLS", "3"))
+NEXT = DAY + timedelta(days=1)
+
+
+def assert_readable(home, allowed):
+    """The live release is one of those, and gives a user candidates."""
+    settings = config.load(home)
+    live = Releases(settings).live()
+    assert (live.medoids, live.index) in allowed
+    with retrieve.open_live(settings) as reader:
+        users = [key.decode() for key, _ in reader.profiles.items()]
+        assert all(reader.profile(user) for user in users)
+        assert reader.recommend(users[0]).candidates
+
+
+@pytest.mark.parametrize("step", [*STEPS, WHOLE])
+def test_a_killed_step_leaves_the_old_release_or_the_new_and_the_next_run_succeeds(
+    step, undisturbed, children, tmp_path
+):
+    before, expected, seconds = undisturbed[step]
+    old = facts(before)["live"]
+    rng = np.random.default_rng(zlib.crc32(step.encode()))
+    killed = 0
+    for number, moment in enumerate(rng.random(KILLS)):
+        home = tmp_path / str(number)
+        copy(before, home)
+        # Every third is late: around the last write, the commit.
+        late = number % 3 == 2
+        kill_after = seconds * (0.85 + 0.3 * moment if late else moment)
+
+        killed += children.run(step, home, NEXT, kill_after=kill_after).ended == "killed"
+
+        assert_readable(home, {old, expected["live"]})
+        again = children.run(step, home, NEXT)
+        assert again.ended == "done", (kill_after, again)
+        assert facts(home) == expected, kill_after
+        assert_readable(home, {expected["live"]})
+        shutil.rmtree(home)
+    assert killed, "no child was killed in time"
+
+
+def test_a_killed_build_leaves_nothing_that_a_reader_takes_for_an_index(
+    undisturbed, children, tmp_path
+):
+    before, _, seconds = undisturbed["index"]
+    home = tmp_path / "home"
+    copy(before, home)
+    store = open_vectors(config.load(home))
+    indexes = store.versions()
+
+    outcome = children.run("index", home, NEXT, kill_after=seconds / 2)
+
+    assert outcome.ended == "killed"
+    assert store.versions() == indexes
+    assert children.run("index", home, NEXT).ended == "done"
+    assert len(store.versions()) == len(indexes) + 1
+    shelf = Shelf(home / "stores" / "vectors")
+    for _ in range(300):  # the orphaned builder needs a moment to see that nobody feeds it
+        with shelf.aside() as aside:
+            left = set(shelf.root.glob(".aside-*")) - {aside.path}
+        if not left:
+            break
+        time.sleep(0.1)
+    assert not left, "the next writer sweeps"

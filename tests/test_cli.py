@@ -1,0 +1,298 @@
+"""Command line: every command, what it prints for a person and a machine, and how it fails."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import typer
+from conftest import DAY
+
+from pinnersage import cli, config
+
+COMMANDS = typer.main.get_command(cli.app).commands
+
+
+@pytest.fixture
+def call(monkeypatch, capsys):
+    """Call the command line in this process: (exit code, standard output, error output)."""
+
+    def run(*words):
+        monkeypatch.setattr(sys, "argv", ["pinnersage", *map(str, words)])
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        out, err = capsys.readouterr()
+        return ended.value.code or 0, out, err
+
+    return run
+
+
+@pytest.fixture
+def home(finished):
+    return finished.home
+
+
+@pytest.fixture
+def user(finished):
+    from pinnersage.stores import open_keyvalue
+
+    store = open_keyvalue(finished)
+    with store.open(store.versions()[0]) as reader:
+        return next(iter(reader.items()))[0].decode()
+
+
+def test_the_commands_of_the_readme_are_there():
+    assert COMMANDS.keys() >= set(
+        "init embed run stage cluster validate publish refine index release recommend show "
+        "releases rollback promote diff doctor synthetic".split()
+    )
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_explains_itself(name, call):
+    code, out, _ = call(name, "--help")
+
+    assert code == 0
+    assert COMMANDS[name].help in " ".join(out.split())
+    for option in COMMANDS[name].params:
+        assert not isinstance(option, typer.core.TyperOption) or option.help, option.name
+
+
+def test_without_a_command_the_commands_are_shown(call):
+    code, out, err = call()
+
+    assert code in {0, 2}
+    assert all(name in out + err for name in COMMANDS)
+
+
+QUESTIONS = {
+    "stage": ["--day", DAY],
+    "cluster": ["--day", DAY],
+    "validate": ["--day", DAY],
+    "publish": ["--day", DAY],
+    "refine": ["--day", DAY],
+    "index": ["--day", DAY],
+    "release": ["--day", DAY],
+    "releases": [],
+    "promote": [DAY],
+    "diff": [DAY, DAY],
+    "doctor": [],
+    "run": ["--day", DAY],
+    "embed": ["--before", DAY, "--dimensions", 4],
+    "show": ["USER"],
+    "recommend": ["USER", "--draw", 1],
+}
+
+
+@pytest.mark.parametrize("name", QUESTIONS)
+def test_a_machine_gets_the_same_facts_as_json(name, call, home, user):
+    words = [user if word == "USER" else word for word in QUESTIONS[name]]
+
+    code, out, err = call(name, *words, "--home", home, "--json")
+
+    assert (code, err) == (0, "")
+    facts = json.loads(out)
+    assert facts
+    if name == "run":
+        assert len(facts["cluster"]) == 4
+    if name == "cluster":
+        assert [part["bucket"] for part in facts] == [0, 1, 2, 3]
+    if name in {"show", "recommend"}:
+        assert facts["user_id"] == user
+
+
+@pytest.mark.parametrize("name", ["stage", "cluster", "publish", "releases", "diff", "doctor"])
+def test_a_person_gets_lines(name, call, home):
+    code, out, err = call(name, *QUESTIONS[name], "--home", home)
+
+    assert (code, err) == (0, "")
+    assert str(DAY) in out
+    assert "{" not in out
+
+
+def test_init_and_synthetic_print_what_they_made(call, tmp_path):
+    world = ["--users", 5, "--pins", 40, "--topics", 4, "--dimensions", 8, "--days", 3]
+    code, out, _ = call("synthetic", tmp_path / "w", "--first-day", "2026-01-01", *world, "--json")
+    assert code == 0
+    assert json.loads(out)["n_users"] == 5
+
+    code, out, _ = call(
+        "init", "--home", tmp_path / "home", "--actions", tmp_path / "w" / "actions",
+        "--items", tmp_path / "w" / "pins.parquet", "--quality", "quality", "--json",
+        "--embeddings", tmp_path / "w" / "embeddings.npy",
+    )  # fmt: skip
+    assert code == 0
+    facts = json.loads(out)
+    assert facts["pins"] == facts["embeddings"]["pins"] == 40
+    assert config.load(tmp_path / "home").source.actions == str(tmp_path / "w" / "actions")
+
+
+def test_rollback_and_promote_move_the_pointer(call, home):
+    code, _, err = call("rollback", "--home", home)
+    assert code == 1
+    assert "has no index" in err
+
+    call("refine", "--day", "2026-04-06", "--home", home)
+    run = ["--day", "2026-04-06", "--home", home]
+    for step in ("stage", "cluster", "validate", "publish", "release"):
+        assert call(step, *run)[0] == 0
+    assert json.loads(call("releases", "--home", home, "--json")[1])["live"] == 3
+
+    code, out, _ = call("rollback", "--home", home, "--json")
+    assert code == 0
+    assert json.loads(out)["live"]["medoids"]["day"] == str(DAY)
+    _, out, _ = call("releases", "--home", home)
+    assert "withdrawn" in out
+    assert json.loads(call("release", *run, "--json")[1])["moved"] is False
+    assert json.loads(call("promote", "2026-04-06", "--home", home, "--json")[1])["moved"] is True
+
+
+def test_a_person_is_shown_clusters_and_candidates_with_titles(call, home, user, tmp_path):
+    known = json.loads(call("show", user, "--home", home, "--json")[1])
+    made = json.loads(call("recommend", user, "--home", home, "--json")[1])
+
+    _, shown, _ = call("show", user, "--home", home, "--html", tmp_path / "show.html")
+    _, recommended, _ = call("recommend", user, "--home", home, "--top", 3)
+
+    assert all(row["title"] in shown for row in known["clusters"])
+    assert all(row["title"] in recommended for row in made["candidates"][:3])
+    assert made["candidates"][5]["title"] not in recommended
+    page = (tmp_path / "show.html").read_text()
+    assert known["clusters"][0]["title"] in page
+    assert "http://" not in page.replace("http://www.w3.org", "")
+    assert "https://" not in page
+
+
+def test_a_title_is_printed_as_it_is_whatever_is_in_it(call, home, user):
+    title = "[/knit] [red]hats[/red] :smile: <b>"
+    (path,) = (home / "lake" / "pins").glob("*/data/*.parquet")
+    table = pq.read_table(path)
+    titles = pa.array([title] * len(table))
+    place = table.schema.get_field_index("title")
+    pq.write_table(table.set_column(place, "title", titles), path)
+
+    for words in (["show", user], ["recommend", user]):
+        code, out, err = call(*words, "--home", home)
+        assert (code, err) == (0, "")
+        assert title in out
+
+
+FAILURES = {
+    "no home": (["releases", "--home", "HOME/none"], "does not exist. Make it with"),
+    "no user": (["recommend", "nobody"], "User nobody has no clusters on 2026-04-05"),
+    "no user to show": (["show", "nobody"], "or no such user"),
+    "bucket": (["cluster", "--day", DAY, "--bucket", 9], "Bucket 9 is not one of 0 to 3"),
+    "what": (["release", "--day", DAY, "--what", "pins"], "it is medoids or index"),
+    "not published": (["promote", "2026-01-09"], "2026-01-09 is not published"),
+    "not staged": (["cluster", "--day", "2026-04-07"], "Run first: pinnersage stage"),
+    "no day": (["diff", DAY, "2026-01-09"], "Run first: pinnersage run --day 2026-01-09"),
+    "nothing before": (["embed", "--before", "2020-01-01"], "2020-01-01"),
+    "no file": (["stage", "--day", "2026-08-01"], "no Parquet file there"),
+}
+
+
+@pytest.mark.parametrize("why", FAILURES)
+def test_an_error_is_one_paragraph_on_the_error_output_and_exit_code_1(why, call, home):
+    words, expected = FAILURES[why]
+    words = [str(word).replace("HOME", str(home)) for word in words]
+    if "--home" not in words:
+        words += ["--home", home]
+    if why == "no file":
+        by_day = (
+            (home / "pinnersage.toml").read_text().replace('/actions"', '/actions/{day}.parquet"')
+        )
+        (home / "pinnersage.toml").write_text(by_day)
+
+    code, out, err = call(*words)
+
+    assert code == 1
+    assert out == ""
+    assert err.startswith("Error: ")
+    assert expected in err
+    assert "Traceback" not in err
+    assert err.strip().count("\n") == 0
+
+
+def test_an_unknown_setting_is_named(call, home):
+    path = home / "pinnersage.toml"
+    path.write_text(path.read_text().replace("min_quality", "min_kwality"))
+
+    code, _, err = call("doctor", "--home", home)
+
+    assert code == 1
+    assert "index.min_kwality" in err
+    assert "pinnersage.toml" in err
+
+
+def test_settings_that_are_no_toml_are_named(call, home):
+    (home / "pinnersage.toml").write_text("[lake\n")
+
+    code, _, err = call("doctor", "--home", home)
+
+    assert code == 1
+    assert "not valid TOML" in err
+
+
+@pytest.mark.parametrize("text", ["yesterday", "2026-13-01", "01.02.2026", ""])
+def test_a_day_that_is_none_is_refused_before_anything_is_done(text, call, home):
+    code, _, err = call("stage", "--day", text, "--home", home)
+
+    assert code == 2
+    assert "is not a day like 2026-01-31" in " ".join(err.replace("│", " ").split())
+    assert "Traceback" not in err
+
+
+def test_a_home_that_nobody_named_is_asked_for(call):
+    code, _, err = call("releases")
+
+    assert code == 1
+    assert "PINNERSAGE_HOME is not set" in err
+
+
+def test_the_home_may_come_from_the_environment(call, home, monkeypatch):
+    monkeypatch.setenv("PINNERSAGE_HOME", str(home))
+
+    assert call("releases")[0] == 0
+
+
+def test_the_doctor_exits_with_1_when_something_is_amiss(call, home):
+    shutil.rmtree(home / "releases")
+
+    code, out, _ = call("doctor", "--home", home, "--json")
+
+    assert code == 1
+    assert not json.loads(out)[-1]["good"]
+
+
+# As a person starts it: a process of its own.
+
+
+def start(*words, **environment):
+    program = Path(sys.executable).with_name("pinnersage")
+    return subprocess.run(
+        [program, *map(str, words)],
+        capture_output=True, text=True, timeout=120, check=False,
+        env={**os.environ, **environment},
+    )  # fmt: skip
+
+
+def test_the_installed_program_answers(home):
+    done = start("releases", "--json", PINNERSAGE_HOME=str(home))
+
+    assert (done.returncode, done.stderr) == (0, "")
+    assert json.loads(done.stdout)["live"] == 2
+
+
+def test_the_installed_program_fails_in_one_paragraph(home):
+    done = start("recommend", "nobody", "--home", home)
+
+    assert done.returncode == 1
+    assert done.stdout == ""
+    assert done.stderr.startswith("Error: User nobody")
+    assert "Traceback" not in done.stderr

@@ -1,0 +1,139 @@
+"""Config: settings know their limits, and say which key is wrong."""
+
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from pinnersage import config
+from pinnersage.config import Settings
+from pinnersage.errors import ConfigError
+
+HOME = Path("/home-of-a-test")
+SECTIONS = {
+    name: field.annotation for name, field in Settings.model_fields.items() if name != "home"
+}
+KEYS = [(name, key) for name, section in SECTIONS.items() for key in section.model_fields]
+
+
+@pytest.mark.parametrize(("section", "key"), KEYS, ids=".".join)
+def test_every_key_is_described_in_the_file(section, key):
+    described = config.descriptions(SECTIONS[section])[key]
+    assert described.endswith(".")
+    lines = config.to_toml(config.build(HOME, {})).splitlines()
+    at = next(
+        i
+        for i, line in enumerate(lines)
+        if line.startswith(f"{key} = ") and f"[{section}]" in sections_above(lines, i)
+    )
+    assert lines[at - 1] == f"# {described}"
+
+
+def sections_above(lines, at):
+    return [line for line in lines[:at] if line.startswith("[")][-1:]
+
+
+@pytest.mark.parametrize(
+    "actions",
+    ["", "/a/b.parquet", "/with space/{day}/*.parquet", 'C:\\odd "quoted"\\#.parquet', "a\tb\nc\x7fé"],
+)
+def test_settings_survive_the_file(actions):
+    values = {
+        "source": {"actions": actions, "interest_actions": ["save", 'say "hi"']},
+        "model": {"merge_threshold": 1e-7, "decay_per_day": 0.0},
+        "run": {"memory_limit": "1.5GB"},
+    }
+    settings = config.build(HOME, values)
+    assert config.build(HOME, tomllib.loads(config.to_toml(settings))) == settings
+
+
+def test_settings_are_loaded_from_the_home_s_file(tmp_path):
+    (tmp_path / config.FILE).write_text("[model]\nwindow_days = 30\n")
+    assert config.load(tmp_path).model.window_days == 30
+    assert config.load(tmp_path).home == tmp_path
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("[model]\nwindow = 3\n", r"model\.window: Extra inputs"),
+        ("[modle]\nwindow_days = 3\n", r"modle: Extra inputs"),
+        ("[model]\nwindow_days = 0\n", r"model\.window_days: .*greater than 0"),
+        ("[model]\nmerge_threshold = -1\n", r"model\.merge_threshold: .*greater than or equal to 0"),
+        ("[model]\nmerge_threshold = inf\n", r"model\.merge_threshold: .*finite"),
+        ("[model]\ndecay_per_day = nan\n", r"model\.decay_per_day"),
+        ("[checks]\nmin_user_coverage = 1.5\n", r"checks\.min_user_coverage: .*less than or equal"),
+        ("[lake]\nn_buckets = 0\n", r"lake\.n_buckets"),
+        ('[run]\nmemory_limit = "lots"\n', r"run\.memory_limit: .*pattern"),
+        ('[index]\nstore = "faiss"\n', r"index\.store: .*'edge' or 'qdrant'"),
+        ("[model\n", r"is not valid TOML"),
+    ],
+)
+def test_a_wrong_file_names_the_key(text, expected, tmp_path):
+    (tmp_path / config.FILE).write_text(text)
+    with pytest.raises(ConfigError, match=expected) as error:
+        config.load(tmp_path)
+    assert str(tmp_path / config.FILE) in str(error.value)
+
+
+def test_two_wrong_keys_are_both_named():
+    with pytest.raises(ConfigError, match=r"model\.a: .*model\.b: "):
+        config.build(HOME, {"model": {"a": 1, "b": 2}})
+
+
+def test_no_file_names_the_command(tmp_path):
+    with pytest.raises(ConfigError, match="pinnersage init"):
+        config.load(tmp_path)
+
+
+def test_no_home_says_how_to_name_one(monkeypatch):
+    monkeypatch.delenv("PINNERSAGE_HOME", raising=False)
+    with pytest.raises(ConfigError, match="PINNERSAGE_HOME is not set"):
+        config.load()
+
+
+def test_environment_overrides_the_file(tmp_path, monkeypatch):
+    (tmp_path / config.FILE).write_text(
+        "[model]\nmerge_threshold = 1.5\nwindow_days = 30\n[source]\nactions = '/a'\n"
+    )
+    monkeypatch.setenv("PINNERSAGE__MODEL__MERGE_THRESHOLD", "2.5")
+    monkeypatch.setenv("PINNERSAGE__SOURCE__INTEREST_ACTIONS", '["save", "like"]')
+    settings = config.load(tmp_path)
+    assert settings.model.merge_threshold == 2.5
+    assert settings.model.window_days == 30
+    assert settings.source.interest_actions == ("save", "like")
+    assert settings.source.actions == "/a"
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "expected"),
+    [
+        ("PINNERSAGE__MODLE__WINDOW_DAYS", "3", "PINNERSAGE__MODLE__WINDOW_DAYS names no section"),
+        ("PINNERSAGE__HOME", "/elsewhere", "PINNERSAGE__HOME names no section"),
+        ("PINNERSAGE__MODEL__WINDOW", "3", r"model\.window: Extra inputs"),
+        ("PINNERSAGE__MODEL__WINDOW_DAYS", "ten", r"model\.window_days: .*integer"),
+        ("PINNERSAGE__MODEL__WINDOW_DAYS", "0", r"model\.window_days: .*greater than 0"),
+        ("PINNERSAGE__SOURCE__INTEREST_ACTIONS", "save", "Lists are written as JSON"),
+    ],
+)
+def test_a_wrong_variable_is_named(name, value, expected, monkeypatch):
+    monkeypatch.setenv(name, value)
+    with pytest.raises(ConfigError, match=expected):
+        config.build(HOME, {})
+
+
+def test_settings_cannot_be_changed():
+    settings = config.build(HOME, {})
+    with pytest.raises(ValueError, match="frozen"):
+        settings.model.window_days = 3
+
+
+def test_fingerprint_changes_with_any_setting_in_it():
+    model = config.build(HOME, {}).model
+    prints = {config.fingerprint(model), config.fingerprint(model, "repin")}
+    prints |= {
+        config.fingerprint(model.model_copy(update={key: value}))
+        for key, value in {"merge_threshold": 2.0, "decay_per_day": 0.5, "window_days": 3}.items()
+    }
+    assert len(prints) == 5
+    assert all(len(text) == 16 for text in prints)

@@ -1,0 +1,117 @@
+"""Doctor: each thing that can be missing is found, and said with what to do."""
+
+import shutil
+from datetime import timedelta
+
+import pytest
+from conftest import DAY, change
+
+from pinnersage import doctor
+from pinnersage.release import Releases
+from pinnersage.stores import open_vectors
+
+
+def findings(settings):
+    return {found.what: found for found in doctor.run(settings)}
+
+
+def files_of(home):
+    return {path: path.read_bytes() for path in home.rglob("*") if path.is_file()}
+
+
+@pytest.fixture(autouse=True)
+def _room_on_the_disk(monkeypatch):
+    """A test must not depend on this machine's disk."""
+    usage = shutil.disk_usage("/")._replace(free=10 * 1024**3)
+    monkeypatch.setattr(doctor.shutil, "disk_usage", lambda _: usage)
+
+
+def test_a_finished_home_is_in_order(finished):
+    found = findings(finished)
+
+    assert all(finding.good for finding in found.values()), found
+    assert "2026-04-05" in found["live release"].says
+
+
+def test_looking_changes_nothing(finished):
+    before = files_of(finished.home)
+
+    doctor.run(finished)
+
+    assert files_of(finished.home) == before
+
+
+def test_a_home_without_a_release_says_what_to_run(settings):
+    found = findings(settings)
+
+    assert found["lake"].good
+    assert not found["live release"].good
+    assert "pinnersage run" in found["live release"].says
+
+
+def test_a_gap_among_the_days_is_named(settings):
+    gap = DAY - timedelta(days=3)
+    shutil.rmtree(settings.home / "lake" / "actions" / f"day={gap}")
+
+    found = findings(settings)["lake"]
+
+    assert not found.good
+    assert str(gap) in found.says
+
+
+def test_a_source_that_is_gone_is_named(settings):
+    gone = change(settings, source={"actions": "/nowhere/*.parquet"})
+
+    found = findings(gone)["source"]
+
+    assert not found.good
+    assert "/nowhere" in found.says
+
+
+def test_a_source_that_was_never_named_is_a_finding(settings):
+    found = findings(change(settings, source={"actions": ""}))["source"]
+
+    assert not found.good
+    assert "source.actions" in found.says
+
+
+def test_buckets_that_differ_from_the_lake_are_named(settings):
+    found = findings(change(settings, lake={"n_buckets": 8}))["lake"]
+
+    assert not found.good
+    assert "4 buckets" in found.says
+
+
+def test_a_full_disk_is_seen_coming(settings, monkeypatch):
+    usage = shutil.disk_usage("/")._replace(free=1_000_000)
+    monkeypatch.setattr(doctor.shutil, "disk_usage", lambda _: usage)
+
+    assert not findings(settings)["disk"].good
+
+
+def test_a_live_index_that_is_gone_is_named(finished):
+    live = Releases(finished).live()
+    open_vectors(finished).drop(live.index.version)
+
+    found = findings(finished)["live release"]
+
+    assert not found.good
+    assert live.index.version in found.says
+
+
+def test_a_damaged_pointer_is_a_finding(finished):
+    (Releases(finished).folder / "live.json").write_text("{")
+
+    found = findings(finished)["live release"]
+
+    assert not found.good
+    assert "live.json" in found.says
+
+
+def test_a_home_without_a_lake_is_a_finding(settings):
+    shutil.rmtree(settings.home / "lake")
+
+    found = findings(settings)["lake"]
+
+    assert not found.good
+    assert "pinnersage init" in found.says

@@ -1,0 +1,313 @@
+"""Retrieve: medoids sampled by importance, their neighbours merged, each with its reason."""
+
+from collections import Counter
+from itertools import permutations
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from conftest import DAY, change
+from scipy.stats import chisquare
+
+from pinnersage import people, retrieve
+from pinnersage.config import RetrievalConfig
+from pinnersage.errors import DataError
+from pinnersage.release import Index, Medoids, Release, Releases
+from pinnersage.retrieve import Reader
+from pinnersage.stores import open_keyvalue
+from pinnersage.stores.embeddings import Embeddings
+from pinnersage.stores.lake import canonical, write_atomically
+from pinnersage.stores.packing import Profile, key_of, pack
+from pinnersage.stores.vectors import arrange
+
+
+def test_the_first_medoid_is_drawn_in_proportion_to_importance():
+    importance = np.array([8.0, 4.0, 2.0, 1.0, 1.0])
+    rng = np.random.default_rng(11)
+    draws = 20_000
+
+    first = [retrieve.sample_medoids(importance, 3, rng=rng)[0] for _ in range(draws)]
+
+    counts = np.bincount(first, minlength=5)
+    assert chisquare(counts, importance / importance.sum() * draws).pvalue > 0.001
+
+
+def test_the_next_medoids_are_drawn_in_proportion_among_those_left():
+    importance = np.array([5.0, 3.0, 2.0, 1.0])
+    rng = np.random.default_rng(12)
+    draws = 20_000
+
+    seen = Counter(tuple(retrieve.sample_medoids(importance, 3, rng=rng)) for _ in range(draws))
+
+    expected = {}
+    for order in permutations(range(4), 3):
+        left, chance = importance.sum(), 1.0
+        for one in order:
+            chance *= importance[one] / left
+            left -= importance[one]
+        expected[order] = chance * draws
+    assert seen.keys() <= expected.keys(), "none twice"
+    assert chisquare([seen[order] for order in expected], list(expected.values())).pvalue > 0.001
+
+
+@pytest.mark.parametrize("k", [1, 2, 3])
+def test_all_medoids_are_taken_when_there_are_no_more(k):
+    rng = np.random.default_rng(0)
+    chosen = retrieve.sample_medoids(np.arange(1.0, k + 1), 3, rng=rng)
+
+    assert sorted(chosen) == list(range(k))
+
+
+def test_importances_of_very_different_size_can_be_sampled():
+    importance = np.array([200.0, 1e-30, 1e-300])
+
+    chosen = retrieve.sample_medoids(importance, 3, rng=np.random.default_rng(0))
+
+    assert sorted(chosen) == [0, 1, 2]
+
+
+def test_a_draw_depends_on_user_day_and_number_alone():
+    def numbers(*who):
+        return retrieve.generator(*who).random(4).tolist()
+
+    assert numbers("ann", "2026-01-01", 0) == numbers("ann", "2026-01-01", 0)
+    assert numbers(7, "2026-01-01", 0) == numbers("7", "2026-01-01", 0)
+    others = [("bob", "2026-01-01", 0), ("ann", "2026-01-02", 0), ("ann", "2026-01-01", 1)]
+    assert len({tuple(numbers(*who)) for who in [("ann", "2026-01-01", 0), *others]}) == 4
+    assert numbers("1/2026", "x", 0) != numbers("1", "2026/x", 0)
+
+
+class Profiles:
+    """A key-value version in a dictionary."""
+
+    about: dict[str, str] = {}  # noqa: RUF012
+
+    def __init__(self, **users):
+        self.users = {key_of(user): pack(profile) for user, profile in users.items()}
+
+    def get(self, key):
+        return self.users.get(key)
+
+    def close(self):
+        """Nothing to let go of."""
+
+
+class Exact:
+    """An index that compares with every vector of some rows, and counts its searches."""
+
+    def __init__(self, matrix, rows):
+        self.matrix, self.rows, self.limits = matrix, np.asarray(rows), []
+
+    def search(self, queries, limit):
+        self.limits.append((len(queries), limit))
+        cosines = queries @ self.matrix[self.rows].T
+        order = np.argsort(-cosines, axis=1)[:, :limit]
+        return arrange(
+            [(self.rows[o].tolist(), c[o].tolist()) for o, c in zip(order, cosines, strict=True)],
+            limit,
+        )
+
+    def close(self):
+        """Nothing to let go of."""
+
+
+def profile_of(pins, importance=None):
+    k = len(pins)
+    return Profile(
+        np.array(pins, dtype=np.int64 if isinstance(pins[0], int) else object),
+        np.array(importance or [1.0] * k),
+        np.ones(k, np.uint32),
+        np.zeros(k, np.float32),
+        np.zeros(k, np.int64),
+    )
+
+
+@pytest.fixture
+def reader_of(tmp_path):
+    """Make a reader over 60 random pins, numbered from 100, of which some are indexed."""
+    rng = np.random.default_rng(5)
+    matrix = rng.normal(size=(60, 8)).astype(np.float32)
+    matrix /= np.linalg.norm(matrix, axis=1, keepdims=True)
+
+    def make(profile, *, indexed=range(60), text=False, **config):
+        ids = [f"pin{i:02}" for i in range(60)] if text else list(range(100, 160))
+        table = Embeddings("e1", DAY, matrix, pa.array(ids), tmp_path, "embeddings/version=e1@x")
+        medoids = Medoids(day=DAY, manifest="m", keyvalue="k", embeddings="e1")
+        made = Release(
+            number=1,
+            medoids=medoids,
+            index=Index(day=DAY, version="i", embeddings="e1"),
+            previous=None,
+        )
+        index = Exact(matrix, list(indexed))
+        return Reader(made, Profiles(ann=profile), table, index, RetrievalConfig(**config))
+
+    return make
+
+
+@pytest.mark.parametrize(("n_clusters", "each"), [(1, 13), (2, 6), (3, 4), (9, 4)])
+def test_each_medoid_brings_an_equal_share(reader_of, n_clusters, each):
+    reader = reader_of(profile_of([100 + 3 * i for i in range(n_clusters)]), n_candidates=13)
+
+    made = reader.recommend("ann")
+
+    e = min(3, n_clusters)
+    assert len(made.medoids) == len(set(made.medoids)) == e
+    assert reader.index.limits == [(e, each + 1)], "one batch; one more, for the medoid itself"
+    assert max(Counter(c.medoid for c in made.candidates).values()) <= each
+    assert len(made.candidates) <= 13
+
+
+def by_brute_force(reader, medoids, each):
+    """Best cosine of each candidate over the medoids that have it among their nearest."""
+    matrix, best = reader.embeddings.matrix.astype(np.float64), {}
+    for medoid in medoids:
+        cosines = matrix @ matrix[medoid - 100]
+        others = [row for row in np.argsort(-cosines) if row != medoid - 100][:each]
+        for row in others:
+            best[100 + row] = max(best.get(100 + row, (-2.0, 0)), (cosines[row], medoid))
+    return best
+
+
+def test_candidates_are_merged_without_repeats_and_keep_their_nearest_medoid(reader_of):
+    reader = reader_of(profile_of([100, 101, 102]), n_candidates=60)
+
+    made = reader.recommend("ann")
+
+    expected = by_brute_force(reader, [100, 101, 102], 20)
+    assert len(expected) < 60, "some were brought twice"
+    assert {c.pin_id for c in made.candidates} == expected.keys()
+    assert len(made.candidates) == len(expected)
+    for candidate in made.candidates:
+        cosine, medoid = expected[candidate.pin_id]
+        assert candidate.medoid == medoid
+        assert candidate.cosine == pytest.approx(cosine, abs=1e-6)
+    cosines = [c.cosine for c in made.candidates]
+    assert cosines == sorted(cosines, reverse=True)
+
+
+def test_a_medoid_is_not_its_own_candidate(reader_of):
+    reader = reader_of(profile_of([100]), n_candidates=59)
+
+    made = reader.recommend("ann")
+
+    assert {c.pin_id for c in made.candidates} == set(range(101, 160))
+
+
+def test_a_medoid_that_is_not_in_the_index_is_still_a_query(reader_of):
+    reader = reader_of(profile_of([100]), indexed=range(1, 60), n_candidates=20)
+
+    made = reader.recommend("ann")
+
+    assert made.medoids == [100]
+    assert {c.pin_id for c in made.candidates} == by_brute_force(reader, [100], 20).keys()
+
+
+def test_a_medoid_without_an_embedding_is_an_error_and_not_a_wrong_answer(reader_of):
+    with pytest.raises(DataError, match=r"Medoids \[999\] have no embedding in version e1"):
+        reader_of(profile_of([999])).recommend("ann")
+
+
+def test_text_ids_come_back_as_text(reader_of):
+    made = reader_of(profile_of(["pin07"]), text=True).recommend("ann")
+
+    assert made.medoids == ["pin07"]
+    assert all(type(c.pin_id) is str and c.medoid == "pin07" for c in made.candidates)
+
+
+def test_more_medoids_than_candidates_bring_nothing(reader_of):
+    assert reader_of(profile_of([100, 101, 102]), n_candidates=2).recommend("ann").candidates == []
+
+
+def test_a_user_without_clusters_has_no_recommendation(reader_of):
+    assert reader_of(profile_of([100])).recommend("nobody") is None
+
+
+def test_a_release_without_an_index_says_what_to_run(reader_of):
+    reader = reader_of(profile_of([100]))
+    reader.index = None
+
+    with pytest.raises(DataError, match="pinnersage index --day 2026-04-05"):
+        reader.recommend("ann")
+
+
+# The live release of the tiny world.
+
+
+@pytest.fixture
+def user(finished):
+    """Its user with the most clusters."""
+    with retrieve.open_live(finished) as reader:
+        sizes = {key: len(reader.profile(key.decode())) for key, _ in reader.profiles.items()}
+    return max(sizes, key=sizes.get).decode()
+
+
+def test_a_recommendation_can_be_replayed(finished, user):
+    with retrieve.open_live(finished) as reader:
+        first = [reader.recommend(user, draw=draw) for draw in range(20)]
+    with retrieve.open_live(finished) as reader:
+        again = [reader.recommend(user, draw=draw) for draw in range(20)]
+        assert reader.recommend(int(user), draw=3).candidates == first[3].candidates
+
+    assert first == again
+    assert len({tuple(made.medoids) for made in first}) > 1
+
+
+def test_each_cosine_is_true(finished, user):
+    with retrieve.open_live(finished) as reader:
+        made = reader.recommend(user)
+        table = reader.embeddings
+        pins = table.rows_of([c.pin_id for c in made.candidates])
+        medoids = table.rows_of([c.medoid for c in made.candidates])
+        true = np.einsum("ij,ij->i", table.matrix[pins], table.matrix[medoids])
+        np.testing.assert_allclose([c.cosine for c in made.candidates], true, atol=1e-5)
+        assert {c.medoid for c in made.candidates} <= set(made.medoids)
+        assert made.release == reader.release.number
+
+
+@pytest.mark.parametrize("where", ["keyvalue", "vectors", "record"])
+def test_a_mix_of_embedding_versions_is_refused(finished, where):
+    releases = Releases(finished)
+    live = releases.live()
+    if where == "record":
+        other = live.index.model_copy(update={"embeddings": "e2"})
+        changed = live.model_copy(update={"index": other})
+        data = canonical(changed.model_dump(mode="json"))
+        write_atomically(releases.folder / f"{live.number:06}.json", data)
+    else:
+        version = live.medoids.keyvalue if where == "keyvalue" else live.index.version
+        about = finished.home / "stores" / where / version / "about.json"
+        about.write_text(about.read_text().replace(live.embeddings, "another"))
+
+    with pytest.raises(DataError, match="mixes embedding versions"):
+        retrieve.open_live(finished)
+
+
+def test_nothing_live_says_what_to_run(settings):
+    with pytest.raises(DataError, match="Nothing is live yet. Run: pinnersage run"):
+        retrieve.open_live(settings)
+
+
+def test_a_store_that_is_gone_is_named(finished):
+    live = Releases(finished).live()
+    open_keyvalue(finished).drop(live.medoids.keyvalue)
+
+    with pytest.raises(DataError, match=live.medoids.keyvalue):
+        retrieve.open_live(finished)
+
+
+def test_an_unknown_user_is_told_apart_from_an_error(finished):
+    with retrieve.open_live(finished) as reader:
+        with pytest.raises(DataError, match=r"User 4711 has no clusters on 2026-04-05: .*90 days"):
+            people.recommendation(reader, finished, "4711", draw=0)
+        with pytest.raises(DataError, match="as UTF-8"):
+            people.clusters(reader, finished, "x" * 600)
+
+
+def test_settings_of_retrieval_are_followed(finished, user):
+    few = change(finished, retrieval={"n_medoids": 1, "n_candidates": 5})
+    with retrieve.open_live(few) as reader:
+        made = reader.recommend(user)
+
+    assert len(made.medoids) == 1
+    assert len(made.candidates) == 5
