@@ -40,7 +40,7 @@ def parse_day(text: str) -> date:
 
 
 def parse_day_over(text: str) -> date:
-    """Return a day that is over: computed too early, it would keep the true ones from going live."""
+    """Return a day that is over: early, it would keep true ones from going live."""
     day = parse_day(text)
     today = datetime.now(UTC).date()  # noqa: TID251 (the clock's place is here, at the edge)
     if day >= today:

@@ -54,6 +54,13 @@ def merges(points, weights=None):
     return history, tied
 
 
+def ambiguous(points, threshold, weights=None):
+    """Whether a tie, or a merge at the threshold but for rounding, leaves the answer open."""
+    history, tied = merges(points, weights)
+    heights = np.array([d for *_, d in history])
+    return tied or bool(np.any(np.abs(heights - threshold) <= 1e-9 * max(1.0, threshold)))
+
+
 def ward(points, merge_threshold, weights=None):
     """Algorithm 1: the largest unions whose merge is within the threshold, and lone pins."""
     sets = [frozenset([i]) for i in range(len(points))]

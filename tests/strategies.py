@@ -45,6 +45,22 @@ def user(draw, max_actions=40, min_actions=0):
     )
 
 
+def seeded_users(n_users, seed):
+    """Users of 0 to 400 actions, most of them small, each with a threshold from 0.05 to 10⁶."""
+    rng = np.random.default_rng(seed)
+    for number in range(n_users):
+        n = number if number < 3 else int(rng.integers(2, 400 if rng.random() < 0.2 else 60))
+        drawn = make_user(
+            rng,
+            n,
+            int(rng.choice(DIMENSIONS)),
+            topics=int(rng.integers(1, 12)),
+            spread=float(rng.choice([0.05, 0.3, 2.0])),
+            pins=int(rng.choice([n, n // 2 + 1])),
+        )
+        yield drawn, float(np.exp(rng.uniform(np.log(0.05), np.log(rng.choice([4.0, 1e6])))))
+
+
 def thresholds():
     return st.sampled_from([0.05, 0.3, 1.0, 1.7, 2.5, 6.0, 40.0, 1e6])
 

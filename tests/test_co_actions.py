@@ -104,7 +104,7 @@ def test_unused_entries_of_a_dictionary_are_no_pins(actions):
 
 def test_small_blocks_change_nothing(actions, monkeypatch):
     found = embedded(actions)
-    monkeypatch.setattr(embed, "PAIRS_PER_BLOCK", 1)
+    monkeypatch.setattr(co_actions, "PAIRS_PER_BLOCK", 1)
     assert same(embedded(actions), found)
 
 

@@ -1,11 +1,9 @@
 """A whole day without Airflow."""
 
-from datetime import timedelta
 
 from conftest import DAY
 
-from pinnersage import day, release, retrieve
-from pinnersage.stores.lake import Lake
+from pinnersage import day, retrieve
 
 
 def quiet(step, report):

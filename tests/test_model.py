@@ -3,11 +3,13 @@ import subprocess
 import sys
 from itertools import pairwise
 
+import naive
 import numpy as np
 import pytest
 from hypothesis import given, settings
-from naive import partition
-from strategies import decays, make_user, thresholds, user, users
+from naive import ambiguous, partition
+from scipy.cluster.hierarchy import fcluster, linkage
+from strategies import decays, make_user, seeded_users, thresholds, user, users
 
 import pinnersage
 from pinnersage import cluster_actions, cluster_users, model
@@ -49,6 +51,25 @@ def test_one_user_alone_is_the_same_user_among_others(drawn, threshold, decay):
     assert np.array_equal(among.labels, np.tile(alone.labels, 2))
     assert np.array_equal(among.medoids, np.concatenate([alone.medoids, alone.medoids + n]))
     assert np.array_equal(among.importance, np.tile(alone.importance, 2))
+
+
+def test_two_thousand_users_equal_scipy_and_the_naive_twins():
+    equal, decay = 0, 0.01
+    for drawn, threshold in seeded_users(2_100, seed=20):
+        found = cluster_actions(drawn.embeddings, drawn.ages, drawn.rows, threshold, decay)
+
+        theirs = np.ones(drawn.rows.size)
+        if drawn.rows.size > 1:
+            theirs = fcluster(linkage(drawn.points, "ward"), np.sqrt(threshold), "distance")
+        same = partition(found.labels) == partition(theirs)
+        assert same or ambiguous(drawn.points, threshold)
+        equal += same
+        for label, medoid in enumerate(found.medoids):
+            members = np.flatnonzero(found.labels == label)
+            assert medoid == members[naive.medoid(drawn.points[members])]
+            expected = naive.importance(drawn.ages[members], decay)
+            np.testing.assert_allclose(found.importance[label], expected, rtol=1e-12)
+    assert equal >= 2_000
 
 
 @given(user(), thresholds())

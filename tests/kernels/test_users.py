@@ -9,7 +9,7 @@ from pinnersage.kernels.users import cluster_range, collapse
 relaxed = settings(deadline=None)
 
 
-def run(embeddings, offsets, ages, rows, threshold=1.0, decay=0.01):  # noqa: PLR0917
+def run(embeddings, offsets, ages, rows, threshold=1.0, decay=0.01):
     points = collapse(rows, offsets)
     vectors = embeddings[rows[points.firsts]]
     return cluster_range(vectors, points, rows, offsets, ages, threshold, decay)
