@@ -76,6 +76,7 @@ def label(
         for file in manifest.files
         if file.bucket == bucket
     ]
+    con.unregister("actions")  # an empty bucket's table would hide the next bucket's view
     if paths:
         con.read_parquet(paths).create_view("actions", replace=True)
     else:

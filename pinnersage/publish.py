@@ -7,6 +7,7 @@ for the day and its manifest, so publishing the same day again finds it there an
 
 from collections.abc import Iterator
 from datetime import date
+from pathlib import Path
 
 import duckdb
 from pydantic import BaseModel, ConfigDict
@@ -16,7 +17,7 @@ from pinnersage.config import Settings
 from pinnersage.errors import DataError
 from pinnersage.schema import MEDOIDS
 from pinnersage.stores import open_keyvalue
-from pinnersage.stores.lake import Lake, Manifest
+from pinnersage.stores.lake import Lake, Manifest, broken_file
 from pinnersage.stores.packing import pack_users
 
 
@@ -66,4 +67,6 @@ def packed(lake: Lake, manifest: Manifest) -> Iterator[tuple[bytes, bytes]]:
 
     schema = MEDOIDS.arrow(lake.layout.user_id, lake.layout.pin_id)
     for path in lake.paths(manifest):
-        yield from pack_users(pq.ParquetFile(path).read(columns=schema.names))
+        with broken_file(Path(path)):
+            medoids = pq.ParquetFile(path).read(columns=schema.names)
+        yield from pack_users(medoids)

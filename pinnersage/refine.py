@@ -25,7 +25,7 @@ from pinnersage.errors import DataError
 from pinnersage.schema import REFINED
 from pinnersage.stores import embeddings
 from pinnersage.stores.embeddings import Embeddings
-from pinnersage.stores.lake import Lake, Manifest
+from pinnersage.stores.lake import Lake, Manifest, broken_file
 from pinnersage.version import __version__
 
 BLOCK = 2_048
@@ -218,5 +218,6 @@ def kept_rows(lake: Lake, manifest: Manifest) -> npt.NDArray[np.int64]:
     import pyarrow.parquet as pq  # noqa: PLC0415
 
     path: Path = lake.path(manifest.files[0])
-    table = pq.read_table(path, columns=["row"], filters=pc.field("kept"))
+    with broken_file(path):
+        table = pq.read_table(path, columns=["row"], filters=pc.field("kept"))
     return np.sort(table["row"].to_numpy().astype(np.int64))

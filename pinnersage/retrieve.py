@@ -21,7 +21,7 @@ from pinnersage.release import Release, Releases
 from pinnersage.stores import embeddings, open_keyvalue, open_vectors
 from pinnersage.stores.embeddings import Embeddings
 from pinnersage.stores.keyvalue import KeyValueReader
-from pinnersage.stores.lake import Lake
+from pinnersage.stores.lake import Lake, broken_file
 from pinnersage.stores.packing import Profile, key_of, unpack
 from pinnersage.stores.vectors import VectorReader
 
@@ -215,7 +215,8 @@ def titles(settings: Settings, release: Release, pins: list[int | str]) -> dict[
     manifest = embeddings.valid_at(lake, "pins", release.medoids.day)
     wanted = pa.array(pins, type=pa.type_for_alias(lake.layout.pin_id))
     paths = [Path(path) for path in lake.paths(manifest)]
-    table = ds.dataset(paths).to_table(
-        columns=["pin_id", "title"], filter=ds.field("pin_id").isin(wanted)
-    )
+    with broken_file(paths[0]):
+        table = ds.dataset(paths).to_table(
+            columns=["pin_id", "title"], filter=ds.field("pin_id").isin(wanted)
+        )
     return {row["pin_id"]: row["title"] for row in table.to_pylist() if row["title"]}

@@ -173,6 +173,7 @@ def frames(
 def medoids_view(con: duckdb.DuckDBPyConnection, lake: Lake, manifests: list[Manifest]) -> None:
     """Put the view ``medoids`` over the files of some manifests."""
     paths = [path for manifest in manifests for path in lake.paths(manifest)]
+    con.unregister("medoids")  # an empty bucket's table would hide the next bucket's view
     if paths:
         con.read_parquet(paths, hive_partitioning=False).create_view("medoids", replace=True)
     else:

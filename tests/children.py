@@ -179,9 +179,9 @@ def main():
     settings = config.load(home)
     for step in ("stage", "cluster", "validate", "publish", "release", "refine"):
         step_of(step, settings, day)
-    print("ready", flush=True)
+    print("ready", flush=True)  # noqa: T201 (the answer)
     for line in sys.stdin:
-        print(json.dumps(supervise(json.loads(line))), flush=True)
+        print(json.dumps(supervise(json.loads(line))), flush=True)  # noqa: T201
 
 
 if __name__ == "__main__":

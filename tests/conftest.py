@@ -1,30 +1,25 @@
-"""One tiny world for all tests: 20 users, 400 pins, 100 days, seeded."""
+"""Homes for all tests: made once over the tiny world, copied by each test that writes."""
 
 import os
 import shutil
 from collections.abc import Callable, Iterator
-from datetime import date, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 from children import STEPS, WHOLE, Host, copy, facts
 from hypothesis import settings as hypothesis_settings
+from worlds import DAY, TINY, change, items_of, source_of
 
 from pinnersage import config, init, stage
-from pinnersage.config import Settings, SourceConfig
+from pinnersage.config import Settings
 from pinnersage.stores.lake import Lake
-from pinnersage.synthetic import World, write
+from pinnersage.synthetic import write
 
 hypothesis_settings.register_profile("tests", deadline=None, derandomize=True)
 hypothesis_settings.load_profile("tests")
 
-FIRST_DAY = date(2026, 1, 1)
-DAY = FIRST_DAY + timedelta(days=94)
-"""The first of the days that tests compute; some days of actions follow it."""
-TINY = World(
-    n_users=20, n_pins=400, n_topics=12, dimensions=16, n_days=100, first_day=FIRST_DAY, seed=7
-)
 REAL_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 
 
@@ -40,22 +35,6 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("tiny")
     write(TINY, folder)
     return folder
-
-
-def source_of(world: Path, **changes: Any) -> SourceConfig:
-    """The source section for a synthetic world."""
-    return SourceConfig(actions=str(world / "actions"), event="event_id", **changes)
-
-
-def items_of(world: Path) -> init.Items:
-    """The pins of a synthetic world."""
-    return init.Items(
-        path=str(world / "pins.parquet"),
-        quality="quality",
-        title="title",
-        created_at="created_at",
-        embeddings=str(world / "embeddings.npy"),
-    )
 
 
 @pytest.fixture(scope="session")
@@ -87,14 +66,6 @@ def settings(staged_home: Path, tmp_path: Path) -> Settings:
     home = tmp_path / "home"
     shutil.copytree(staged_home, home)
     return config.load(home)
-
-
-def change(settings: Settings, **sections: dict[str, Any]) -> Settings:
-    """The same settings with keys of some sections changed: ``model={"decay_per_day": 0}``."""
-    values = settings.model_dump(exclude={"home"})
-    for name, keys in sections.items():
-        values[name] |= keys
-    return config.build(settings.home, values)
 
 
 @pytest.fixture(scope="session")

@@ -60,9 +60,7 @@ def write_pins(folder, pin_ids, matrix=None, **columns):
     pins = pa.table({"pin_id": pin_ids, **columns})
     pq.write_table(pins, folder / "pins.parquet")
     np.save(folder / "embeddings.npy", vectors(pins.num_rows) if matrix is None else matrix)
-    return init.Items(
-        path=str(folder / "pins.parquet"), embeddings=str(folder / "embeddings.npy")
-    )
+    return init.Items(path=str(folder / "pins.parquet"), embeddings=str(folder / "embeddings.npy"))
 
 
 def make(home, log, items=None, *, n_buckets=2, sections=None, **source):
@@ -92,8 +90,4 @@ def days_before(n, day=DAY):
 
 def rows_of(lake, manifest):
     """The rows of a partition, bucket by bucket."""
-    return [
-        row
-        for path in lake.paths(manifest)
-        for row in pq.ParquetFile(path).read().to_pylist()
-    ]
+    return [row for path in lake.paths(manifest) for row in pq.ParquetFile(path).read().to_pylist()]

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from children import STEPS, facts
-from conftest import DAY, change, items_of
+from worlds import DAY, change, items_of
 
 from pinnersage import cluster, config, day, index, init, publish, refine, retrieve, stage, validate
 from pinnersage.config import SourceConfig
@@ -184,7 +184,7 @@ def test_a_file_of_another_day_is_refused(tiny, tmp_path):
     assert Lake(settings.home / "lake").current("actions", day=NEXT) is None
 
 
-def test_an_empty_day_keeps_the_medoids_of_the_days_before(finished, tiny, tmp_path):
+def test_an_empty_day_keeps_the_medoids_of_the_days_before(tiny, tmp_path):
     settings = by_day(tiny, tmp_path, lambda table: table.slice(0, 0))
 
     report = stage.run(NEXT, settings)
@@ -224,14 +224,14 @@ def test_empty_buckets_are_no_obstacle(home_of):
 
 @pytest.fixture(scope="session")
 def many_pins(tmp_path_factory):
-    """A folder with 20,000 pins in 16 dimensions."""
+    """A folder with 4,000 pins in 16 dimensions."""
     folder = tmp_path_factory.mktemp("many")
     rng = np.random.default_rng(8)
-    vectors = rng.normal(size=(200, 16))[rng.integers(200, size=20_000)]
+    vectors = rng.normal(size=(200, 16))[rng.integers(200, size=4_000)]
     vectors += 0.3 * rng.normal(size=vectors.shape)
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
     np.save(folder / "embeddings.npy", vectors.astype(np.float32))
-    table = pa.table({"pin_id": np.arange(20_000), "quality": np.ones(20_000)})
+    table = pa.table({"pin_id": np.arange(4_000)})
     pq.write_table(table, folder / "pins.parquet")
     return folder
 
@@ -247,8 +247,8 @@ def test_a_user_with_100_000_actions_is_capped_counted_and_clustered(
     end = int(END.timestamp() * 1e6)
     table = pa.table(
         {
-            "user_id": np.full(n + 1, 7).cumsum() * 0 + np.append(np.full(n, 7), 8),
-            "pin_id": rng.integers(20_000, size=n + 1),
+            "user_id": np.append(np.full(n, 7), 8),
+            "pin_id": rng.integers(4_000, size=n + 1),
             "action": ["repin"] * (n + 1),
             "acted_at": pa.array(
                 end - 1 - np.arange(n + 1) % n * (days * 86_400_000_000 // n)
@@ -316,6 +316,7 @@ READS = {
     "refine": ("pins", lambda s: refine.run(DAY, s)),
     "index": ("refined", lambda s: index.run(DAY, s)),
     "retrieve": ("embeddings", retrieve.open_live),
+    "titles": ("pins", lambda s: retrieve.titles(s, Releases(s).live(), [1])),
 }
 
 

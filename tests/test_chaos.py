@@ -12,7 +12,7 @@ from datetime import timedelta
 import numpy as np
 import pytest
 from children import STEPS, WHOLE, copy, facts
-from conftest import DAY
+from worlds import DAY
 
 from pinnersage import config, retrieve
 from pinnersage.release import Releases
@@ -39,7 +39,9 @@ def test_a_killed_step_leaves_the_old_release_or_the_new_and_the_next_run_succee
     step, undisturbed, children, tmp_path
 ):
     before, expected, seconds = undisturbed[step]
-    old = facts(before)["live"]
+    allowed = {facts(before)["live"], expected["live"]}
+    if step == WHOLE:  # the day's medoids go live first, beside the old index
+        allowed.add(undisturbed["release"][1]["live"])
     rng = np.random.default_rng(zlib.crc32(step.encode()))
     killed = 0
     for number, moment in enumerate(rng.random(KILLS)):
@@ -51,7 +53,7 @@ def test_a_killed_step_leaves_the_old_release_or_the_new_and_the_next_run_succee
 
         killed += children.run(step, home, NEXT, kill_after=kill_after).ended == "killed"
 
-        assert_readable(home, {old, expected["live"]})
+        assert_readable(home, allowed)
         again = children.run(step, home, NEXT)
         assert again.ended == "done", (kill_after, again)
         assert facts(home) == expected, kill_after

@@ -35,7 +35,13 @@ def sections_above(lines, at):
 
 @pytest.mark.parametrize(
     "actions",
-    ["", "/a/b.parquet", "/with space/{day}/*.parquet", 'C:\\odd "quoted"\\#.parquet', "a\tb\nc\x7fé"],
+    [
+        "",
+        "/a/b.parquet",
+        "/with space/{day}/*.parquet",
+        'C:\\odd "quoted"\\#.parquet',
+        "a\tb\nc\x7fé",
+    ],
 )
 def test_settings_survive_the_file(actions):
     values = {
@@ -57,9 +63,12 @@ def test_settings_are_loaded_from_the_home_s_file(tmp_path):
     ("text", "expected"),
     [
         ("[model]\nwindow = 3\n", r"model\.window: Extra inputs"),
-        ("[modle]\nwindow_days = 3\n", r"modle: Extra inputs"),
+        ("[models]\nwindow_days = 3\n", r"models: Extra inputs"),
         ("[model]\nwindow_days = 0\n", r"model\.window_days: .*greater than 0"),
-        ("[model]\nmerge_threshold = -1\n", r"model\.merge_threshold: .*greater than or equal to 0"),
+        (
+            "[model]\nmerge_threshold = -1\n",
+            r"model\.merge_threshold: .*greater than or equal to 0",
+        ),
         ("[model]\nmerge_threshold = inf\n", r"model\.merge_threshold: .*finite"),
         ("[model]\ndecay_per_day = nan\n", r"model\.decay_per_day"),
         ("[checks]\nmin_user_coverage = 1.5\n", r"checks\.min_user_coverage: .*less than or equal"),
@@ -108,7 +117,11 @@ def test_environment_overrides_the_file(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("name", "value", "expected"),
     [
-        ("PINNERSAGE__MODLE__WINDOW_DAYS", "3", "PINNERSAGE__MODLE__WINDOW_DAYS names no section"),
+        (
+            "PINNERSAGE__MODELS__WINDOW_DAYS",
+            "3",
+            "PINNERSAGE__MODELS__WINDOW_DAYS names no section",
+        ),
         ("PINNERSAGE__HOME", "/elsewhere", "PINNERSAGE__HOME names no section"),
         ("PINNERSAGE__MODEL__WINDOW", "3", r"model\.window: Extra inputs"),
         ("PINNERSAGE__MODEL__WINDOW_DAYS", "ten", r"model\.window_days: .*integer"),

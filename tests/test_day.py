@@ -1,7 +1,7 @@
 """A whole day without Airflow."""
 
 
-from conftest import DAY
+from worlds import DAY
 
 from pinnersage import day, retrieve
 

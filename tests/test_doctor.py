@@ -4,7 +4,7 @@ import shutil
 from datetime import timedelta
 
 import pytest
-from conftest import DAY, change
+from worlds import DAY, change
 
 from pinnersage import doctor
 from pinnersage.release import Releases

@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import numpy as np
 import pytest
-from conftest import DAY, change
+from worlds import DAY, change
 
 from pinnersage import index, refine, release
 from pinnersage.errors import DataError

@@ -5,7 +5,7 @@ from datetime import timedelta
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from conftest import DAY, items_of, source_of
+from worlds import DAY, items_of, source_of
 
 from pinnersage import cluster, config, init, publish, stage
 from pinnersage.errors import DataError

@@ -6,9 +6,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from conftest import DAY, change, items_of, source_of
 from hypothesis import given
 from hypothesis import strategies as st
+from worlds import DAY, change, items_of, source_of
 
 from pinnersage import config, init, refine
 from pinnersage.errors import DataError

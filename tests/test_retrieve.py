@@ -6,8 +6,8 @@ from itertools import permutations
 import numpy as np
 import pyarrow as pa
 import pytest
-from conftest import DAY, change
 from scipy.stats import chisquare
+from worlds import DAY, change
 
 from pinnersage import people, retrieve
 from pinnersage.config import RetrievalConfig
@@ -284,7 +284,7 @@ def test_a_mix_of_embedding_versions_is_refused(finished, where):
 
 
 def test_nothing_live_says_what_to_run(settings):
-    with pytest.raises(DataError, match="Nothing is live yet. Run: pinnersage run"):
+    with pytest.raises(DataError, match=r"Nothing is live yet\. Run: pinnersage run"):
         retrieve.open_live(settings)
 
 

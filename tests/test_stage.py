@@ -77,7 +77,8 @@ def test_each_day_has_its_own_files_and_nothing_else(tmp_path):
 
 def test_missing_days_of_the_window_are_staged_in_the_same_call(tmp_path):
     log = write_log(
-        tmp_path / "log.parquet", [event(1, n, at("2026-04-05 12:00") - timedelta(n)) for n in range(9)]
+        tmp_path / "log.parquet",
+        [event(1, n, at("2026-04-05 12:00") - timedelta(n)) for n in range(9)],
     )
     settings = make(tmp_path / "home", log, sections={"model": {"window_days": 5}})
     stage.run(days_before(2), settings)
@@ -105,10 +106,16 @@ def test_second_run_leaves_the_same_bytes(tmp_path):
 
 def test_a_day_is_the_same_to_the_byte_staged_alone_or_with_others(tmp_path):
     """Repeats across days and rows without a time must not depend on which days are read."""
-    rows = [event(user, n, at("2026-04-05 12:00") - timedelta(n)) for user in (1, 2) for n in range(4)]
+    rows = [
+        event(user, n, at("2026-04-05 12:00") - timedelta(n)) for user in (1, 2) for n in range(4)
+    ]
     rows += [{**row, "event_id": f"{row['user_id']}-{row['pin_id']}"} for row in rows]
     rows = [row for row in rows if "event_id" in row]
-    rows += [{**rows[0], "acted_at": at("2026-04-03 09:00")}, rows[1], {**rows[2], "acted_at": None}]
+    rows += [
+        {**rows[0], "acted_at": at("2026-04-03 09:00")},
+        rows[1],
+        {**rows[2], "acted_at": None},
+    ]
     log = write_log(tmp_path / "log.parquet", rows)
     window = {"model": {"window_days": 4}, "checks": {"max_unusable_share": 0.5}}
     alone = make(tmp_path / "alone", log, event="event_id", sections=window)
@@ -215,7 +222,9 @@ def test_too_many_unusable_rows_stop_the_day_and_stage_nothing(tmp_path):
     log = write_log(tmp_path / "log.parquet", rows)
     settings = make(tmp_path / "home", log)
 
-    with pytest.raises(DataError, match=r"2026-04-05: 2 of 10 raw rows.*limit 5.0%.*no_pin") as error:
+    with pytest.raises(
+        DataError, match=r"2026-04-05: 2 of 10 raw rows.*limit 5.0%.*no_pin"
+    ) as error:
         stage.run(DAY, settings)
 
     assert "no_user" in str(error.value)
@@ -320,7 +329,9 @@ def test_times_of_every_kind_are_read_as_utc(time, expected, tmp_path):
 def test_the_machine_s_time_zone_changes_nothing(zone, tmp_path, monkeypatch):
     """The window crosses 8 March 2026, when New York's clocks go forward."""
     hours = [at("2026-04-05 23:00") - timedelta(hours=n) for n in range(24 * 40)]
-    log = write_log(tmp_path / "log.parquet", [event(n % 5, n, when) for n, when in enumerate(hours)])
+    log = write_log(
+        tmp_path / "log.parquet", [event(n % 5, n, when) for n, when in enumerate(hours)]
+    )
     window = {"model": {"window_days": 40}}  # every day has 24 events, whatever the clocks do
     utc = make(tmp_path / "utc", log, sections=window)
     stage.run(DAY, utc)

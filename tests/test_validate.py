@@ -186,33 +186,37 @@ ALSO = {
 }
 
 
+VALUES = {
+    # which of the user's rows, its column, the wrong value
+    "nan": (-1, "importance", math.nan),
+    "inf": (0, "importance", math.inf),
+    "zero": (-1, "importance", 0.0),
+    "negative": (-1, "importance", -1.0),
+    "foreign": (0, "pin_id", -1),
+    "offset": (-1, "offset", -0.1),
+    "cohesion": (-1, "cohesion", 1.5),
+}
+
+
 def alter(fault, rows):
     """One user's rows, wrong."""
     first, last = rows[0], rows[-1]
-    if fault in {"nan", "inf", "zero", "negative"}:
-        values = {"nan": math.nan, "inf": math.inf, "zero": 0.0, "negative": -1.0}
-        (first if fault == "inf" else last)["importance"] = values[fault]
+    if fault in VALUES:
+        position, column, value = VALUES[fault]
+        rows[position][column] = value
     elif fault == "ascending":
         first["importance"] = last["importance"] / 2
     elif fault == "impossible":
         first["importance"] = first["n_actions"] * 1.01
-    elif fault == "foreign":
-        first["pin_id"] = -1
     elif fault == "too_few":
         first["n_actions"] += 1
-    elif fault == "lost":
-        return []
-    elif fault == "twice":
-        return [*rows, last]
     elif fault == "same_pin":
         last["pin_id"] = first["pin_id"]
     elif fault == "skipped":
         last["rank"] += 1
     elif fault == "late":
         last["last_acted_at"] += timedelta(days=91)
-    else:
-        last[fault] = -0.1 if fault == "offset" else 1.5
-    return rows
+    return {"lost": [], "twice": [*rows, last]}.get(fault, rows)
 
 
 @pytest.fixture(scope="module")
@@ -369,9 +373,7 @@ def test_bucket_of_an_older_stage_is_refused(clustered):
 def test_bucket_of_older_embeddings_is_refused(clustered):
     lake = lake_of(clustered)
     table = embeddings.open_version(lake, embeddings.valid_at(lake, "embeddings", DAY))
-    embeddings.write(
-        lake, table.pin_ids, -table.matrix, valid_from=days_before(1), max_bad_share=0
-    )
+    embeddings.write(lake, table.pin_ids, -table.matrix, valid_from=days_before(1), max_bad_share=0)
     with pytest.raises(DataError, match=r"other versions of actions or embeddings"):
         validate.run(DAY, clustered)
 

@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 
 from pinnersage.errors import DataError
 from pinnersage.schema import PIN_ROWS
-from pinnersage.stores.lake import Lake, Manifest
+from pinnersage.stores.lake import Lake, Manifest, broken_file
 from pinnersage.version import __version__
 
 BLOCK = 65_536
@@ -53,11 +53,15 @@ class Embeddings:
 def open_version(lake: Lake, manifest: Manifest) -> Embeddings:
     """Open one version for reading."""
     paths = {lake.path(file).suffix: lake.path(file) for file in manifest.files}
+    with broken_file(paths[".npy"]):
+        matrix = np.load(paths[".npy"], mmap_mode="r")
+    with broken_file(paths[".parquet"]):
+        pin_ids = pq.read_table(paths[".parquet"], columns=["pin_id"])["pin_id"].combine_chunks()
     return Embeddings(
         version=manifest.partition["version"],
         valid_from=date.fromisoformat(manifest.report["valid_from"]),
-        matrix=np.load(paths[".npy"], mmap_mode="r"),
-        pin_ids=pq.read_table(paths[".parquet"], columns=["pin_id"])["pin_id"].combine_chunks(),
+        matrix=matrix,
+        pin_ids=pin_ids,
         pin_rows=paths[".parquet"],
         ref=manifest.ref,
     )

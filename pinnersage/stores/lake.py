@@ -266,6 +266,18 @@ def sync_folder(folder: Path) -> None:
 
 
 @contextlib.contextmanager
+def broken_file(path: Path) -> Iterator[None]:
+    """Turn what readers say of a file that is damaged or gone into an error that names it."""
+    try:
+        yield
+    except (pa.ArrowException, OSError, ValueError, EOFError) as error:
+        raise DataError(
+            f"{path} cannot be read: {str(error).splitlines()[0]}. Restore it, or run again the "
+            "step that made it. See runbook: broken file."
+        ) from error
+
+
+@contextlib.contextmanager
 def full_disk(root: Path, what: str) -> Iterator[None]:
     """Turn the system's word for a full disk into an error that may pass."""
     try:

@@ -1,0 +1,121 @@
+"""Quality: what a rule says, what Great Expectations finds, and how frames add up."""
+
+import math
+
+import pandas as pd
+import pytest
+
+from pinnersage.quality import LARGEST, Outcome, Rule, add_up, judge, not_judged
+
+FRAME = pd.DataFrame(
+    {
+        "user_id": ["a", "b", "c", "c", "e"],
+        "value": [1.0, math.nan, math.inf, -1.0, 0.0],
+        "holds": [True, False, True, True, True],
+        "same": [1, 2, 3, 3, 5],
+    }
+)
+RULES = (
+    Rule("finite and above 0", ("value",), least=0, most=LARGEST, strict=True),
+    Rule("holds", ("holds",)),
+    Rule("unique", ("user_id", "same")),
+    Rule("at least -1", ("value",), severity="warn", least=-1, most=LARGEST),
+    Rule("no such column", ("nowhere",)),
+)
+
+
+@pytest.fixture(scope="module")
+def outcomes():
+    found = judge(FRAME, RULES, table="t", shown=("user_id",))
+    return {outcome.rule: outcome for outcome in found}
+
+
+def test_nan_and_infinity_are_not_finite(outcomes):
+    found = outcomes["finite and above 0"]
+    assert (found.status, found.n_wrong, found.n_checked) == ("failed", 4, 5)
+    assert {row["value"] for row in found.examples} == {"nan", "inf", "-1.0", "0.0"}
+    assert {row["user_id"] for row in found.examples} == {"b", "c", "e"}
+    assert found.observed == "4 of 5 rows"
+
+
+def test_a_row_that_is_not_true_is_wrong(outcomes):
+    found = outcomes["holds"]
+    assert (found.status, found.examples) == ("failed", [{"user_id": "b", "holds": "False"}])
+
+
+def test_rows_that_are_there_twice_are_wrong(outcomes):
+    found = outcomes["unique"]
+    assert (found.status, found.n_wrong) == ("failed", 2)
+    assert {row["user_id"] for row in found.examples} == {"c"}
+
+
+def test_a_warning_does_not_fail(outcomes):
+    assert outcomes["at least -1"].status == "warned"
+
+
+def test_a_rule_that_cannot_be_judged_fails(outcomes):
+    found = outcomes["no such column"]
+    assert found.status == "failed"
+    assert "nowhere" in found.examples[0]["error"]
+
+
+def test_an_empty_frame_passes():
+    found = judge(FRAME.iloc[:0], RULES[:3], table="t", shown=("user_id",))
+    assert {outcome.status for outcome in found} == {"passed"}
+
+
+def test_one_row_of_measures_shows_its_value():
+    frame = pd.DataFrame([{"share": 0.25}])
+    (found,) = judge(frame, [Rule("share", ("share",), most=0.2)], table="day")
+    assert (found.status, found.observed, found.expected) == ("failed", "0.25", "<= 0.2")
+
+
+@pytest.mark.parametrize(
+    ("rule", "expected"),
+    [
+        (Rule("", ("a", "b")), "unique"),
+        (Rule("", ("a",)), "true for every row"),
+        (Rule("", ("a",), least=0, most=LARGEST, strict=True), "> 0 and finite"),
+        (Rule("", ("a",), least=1, most=500), ">= 1 and <= 500"),
+        (Rule("", ("a",), most=0, unit=" rows"), "<= 0 rows"),
+        (Rule("", ("a",), least=0.9), ">= 0.9"),
+    ],
+)
+def test_a_rule_says_what_it_expects(rule, expected):
+    assert rule.expected == expected
+
+
+def outcome(rule, status, n_wrong, examples=()):
+    return Outcome(
+        rule=rule,
+        table="t",
+        severity="fail",
+        status=status,
+        expected="",
+        observed="",
+        n_checked=10,
+        n_wrong=n_wrong,
+        examples=[{"user_id": user} for user in examples],
+    )
+
+
+def test_outcomes_of_frames_add_up():
+    found = add_up(
+        [
+            outcome("one", "passed", 0),
+            outcome("two", "failed", 2, "ab"),
+            outcome("one", "failed", 1, "c"),
+            outcome("two", "passed", 0),
+        ]
+    )
+    assert [(o.rule, o.status, o.n_wrong, o.n_checked) for o in found] == [
+        ("one", "failed", 1, 20),
+        ("two", "failed", 2, 20),
+    ]
+    assert found[0].observed == "1 of 20 rows"
+    assert found[0].examples == [{"user_id": "c"}]
+
+
+def test_what_is_not_judged_is_neither_passed_nor_failed():
+    found = not_judged(RULES[0], table="day", why="no day before")
+    assert (found.status, found.observed, found.n_wrong) == ("not_judged", "no day before", 0)
