@@ -113,7 +113,7 @@ class IndexConfig(Section):
     store: Literal["edge", "qdrant"] = "edge"
     """``edge``: Qdrant's engine in this process. ``qdrant``: a server, through qdrant-client."""
     location: str = ""
-    """For ``qdrant``: an URL, ``:memory:`` or ``path:DIR``. Empty: the variable QDRANT_URL."""
+    """For ``qdrant``: an URL, or ``path:DIR`` for a small trial. Empty: the variable QDRANT_URL."""
     hnsw_m: Annotated[int, Field(ge=4, le=128)] = 16
     """Links of a node in the HNSW graph."""
     hnsw_ef_construct: Annotated[int, Field(ge=16, le=2000)] = 128

@@ -49,7 +49,7 @@ def run(before: date, settings: Settings, *, dimensions: int = 64) -> EmbedRepor
         )
     made = co_actions.co_action_embeddings(pairs["user_id"], pairs["pin_id"], dimensions=dimensions)
     written = embeddings.write(
-        lake, made.pin_ids, made.vectors, valid_from=before, max_bad_share=0.0
+        lake, made.pin_ids, made.vectors, valid_from=before, first_day=before, max_bad_share=0.0
     )
     return EmbedReport(
         before=before,

@@ -67,7 +67,7 @@ def run(
     n_buckets: int = 4,
     valid_from: date | None = None,
 ) -> InitReport:
-    """Set up ``home``; versions are valid from ``valid_from`` (default: the first action's day).
+    """Set up ``home``; versions are valid from ``valid_from``, else from the first action's day.
 
     Raises
     ------
@@ -82,15 +82,18 @@ def run(
     )
     lake = Lake(home / "lake")
     lake.create(Layout(n_buckets=n_buckets, user_id=facts["user_id"], pin_id=facts["pin_id"]))
-    write_settings(settings)
-    since = valid_from or facts["first_day"]
+    settings = write_settings(settings)
+    first_day = facts["first_day"]
     pins, vectors = read_items(items, facts["pin_id"])
     imported = None
     if vectors is not None:
         limit = settings.checks.max_bad_vector_share
         ids = pins["pin_id"].combine_chunks()
-        imported = embeddings.write(lake, ids, vectors, valid_from=since, max_bad_share=limit)
-    write_pins(lake, pins, valid_from=since)
+        imported = embeddings.write(
+            lake, ids, vectors, valid_from=valid_from, first_day=first_day, max_bad_share=limit
+        )
+    if items.path or not lake.versions("pins"):
+        write_pins(lake, pins, valid_from=valid_from, first_day=first_day)
     return InitReport(home=str(home), pins=pins.num_rows, embeddings=imported, **facts)
 
 
@@ -125,8 +128,8 @@ def look(home: Path, actions: SourceConfig) -> dict[str, Any]:
     }
 
 
-def write_settings(settings: Settings) -> None:
-    """Write ``pinnersage.toml``, or accept one over the same actions; never overwrite another."""
+def write_settings(settings: Settings) -> Settings:
+    """Write ``pinnersage.toml``, or accept one over the same actions; return what is in force."""
     path = settings.home / config.FILE
     if path.is_file():
         there = config.load(settings.home)
@@ -135,8 +138,9 @@ def write_settings(settings: Settings) -> None:
                 f"{path} is set up over {there.source.actions} with columns of its own. Edit "
                 "[source] there, or choose a new home folder."
             )
-        return
+        return there
     write_atomically(path, config.to_toml(settings).encode())
+    return settings
 
 
 def read_items(items: Items, pin_type: IdType) -> tuple[pa.Table, np.ndarray | None]:
@@ -224,7 +228,7 @@ def list_column(column: Any, items: Items) -> np.ndarray:
     return vectors
 
 
-def write_pins(lake: Lake, pins: pa.Table, *, valid_from: date) -> Manifest:
+def write_pins(lake: Lake, pins: pa.Table, *, valid_from: date | None, first_day: date) -> Manifest:
     """Write a version of ``pins``, named for its content."""
     with lake.workspace("pins") as work, queries.connect(work / "spill", RunConfig()) as con:
         con.register("pins", pins)
@@ -241,6 +245,6 @@ def write_pins(lake: Lake, pins: pa.Table, *, valid_from: date) -> Manifest:
             rows=pins.num_rows,
             content_hash=queries.hash_text(hashed),
             code_version=__version__,
-            report={"valid_from": valid_from.isoformat()},
+            report=embeddings.dated(lake, "pins", name, valid_from, first_day),
         )
     )

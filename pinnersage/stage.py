@@ -1,9 +1,9 @@
 """Stage: a day's raw events to Parquet in buckets of users, once, when they arrive.
 
-Reads the source; writes ``actions/day=…`` for the day, and for each day of the window before
-it that is not staged yet (in one pass). From then on bucket *b* of a day needs only bucket *b*
-of the days before: no later step shuffles users. Rows that cannot be used are counted by
-reason; a ``DataError`` follows when too many are.
+Reads the source; writes ``actions/day=…`` for the day, and for each day of the window before it
+that has no actions yet (a run of such days in one pass). From then on bucket *b* of a day needs
+only bucket *b* of the days before: no later step shuffles users. Rows that cannot be used are
+counted by reason; a ``DataError`` follows when too many are.
 """
 
 from collections.abc import Iterator
@@ -43,7 +43,7 @@ class StageReport(BaseModel):
 
 
 def run(day: date, settings: Settings) -> StageReport:
-    """Stage ``day``, replacing it, and the days of its window that are missing."""
+    """Stage ``day``, replacing it, and the days of its window that are missing or empty so far."""
     lake = settings_lake(settings)
     layout = lake.layout
     if layout.n_buckets != settings.lake.n_buckets:
@@ -52,7 +52,7 @@ def run(day: date, settings: Settings) -> StageReport:
             f"{layout.n_buckets}. Set it back; a lake keeps its buckets."
         )
     window = [day - ONE_DAY * back for back in range(settings.model.window_days)]
-    days = [d for d in window if d == day or lake.current("actions", day=d) is None]
+    days = [d for d in window if d == day or not staged_rows(lake, d)]
     for span in spans(days[1:], one_by_one=source.by_day(settings.source)):
         if source.files(settings.source, span[0]) or not source.by_day(settings.source):
             stage_span(lake, layout, settings, span)  # a file that comes later is staged then
@@ -67,6 +67,12 @@ def run(day: date, settings: Settings) -> StageReport:
         window_days_missing=missing,
         version=manifest.version,
     )
+
+
+def staged_rows(lake: Lake, day: date) -> int:
+    """Return how many actions of a day are staged: none may mean that they come late."""
+    manifest = lake.current("actions", day=day)
+    return manifest.rows if manifest else 0
 
 
 def settings_lake(settings: Settings) -> Lake:

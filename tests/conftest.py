@@ -111,7 +111,7 @@ def eve(finished_home: Path, tiny: Path, tmp_path_factory: pytest.TempPathFactor
     copy(finished_home, home)
     items = items_of(tiny).model_copy(update={"quality": "", "embeddings": ""})
     pins, _ = init.read_items(items, "int64")
-    init.write_pins(Lake(home / "lake"), pins, valid_from=DAY + timedelta(days=1))
+    init.write_pins(Lake(home / "lake"), pins, valid_from=DAY + timedelta(days=1), first_day=DAY)
     return home
 
 

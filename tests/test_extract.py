@@ -167,7 +167,14 @@ def test_embeddings_valid_at_the_day_s_end_are_used(home):
     lake = Lake(settings.home / "lake")
     ids = pa.array(PINS)
     for since in (DAY, days_before(-1)):
-        embeddings.write(lake, ids, vectors(4, seed=since.day), valid_from=since, max_bad_share=0)
+        embeddings.write(
+            lake,
+            ids,
+            vectors(4, seed=since.day),
+            valid_from=since,
+            first_day=since,
+            max_bad_share=0,
+        )
     assert embeddings.valid_at(lake, "embeddings", DAY).report["valid_from"] == "2026-04-05"
     before = embeddings.valid_at(lake, "embeddings", days_before(1))
     assert before.report["valid_from"] == "2020-01-01"

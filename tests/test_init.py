@@ -365,3 +365,27 @@ def test_path_of_the_source_does_not_depend_on_where_one_stands(set_up, tmp_path
     monkeypatch.chdir(tmp_path)
     set_up(actions="log.parquet")
     assert config.load(tmp_path / "home").source.actions == str(tmp_path / "log.parquet")
+
+
+def test_init_again_without_pins_keeps_those_that_are_there(set_up, tmp_path):
+    set_up(write_pins(tmp_path / "pins", IDS))
+    before = pins_of(lake_of(tmp_path))
+
+    set_up()
+
+    assert pins_of(lake_of(tmp_path)) == before
+    assert len(before) == len(IDS)
+
+
+def test_the_limit_of_bad_vectors_in_the_settings_file_counts(set_up, tmp_path):
+    set_up()
+    file = tmp_path / "home" / "pinnersage.toml"
+    file.write_text(
+        file.read_text().replace("max_bad_vector_share = 0.01", "max_bad_vector_share = 0.5")
+    )
+    matrix = vectors(3)
+    matrix[0] = 0
+
+    report = set_up(write_pins(tmp_path / "pins", IDS, matrix))
+
+    assert report.embeddings.dropped == 1

@@ -93,6 +93,18 @@ def test_missing_days_of_the_window_are_staged_in_the_same_call(tmp_path):
     assert lake.require("actions", "stage", day=days_before(2)) == before
 
 
+def test_a_day_that_was_empty_is_looked_at_again(tmp_path):
+    log = tmp_path / "log.parquet"
+    settings = make(tmp_path / "home", write_log(log, [event(1, 1)]))
+    stage.run(DAY, settings)
+    late = event(1, 2, at("2026-04-05 12:00") - timedelta(1))
+    write_log(log, [event(1, 1), late])
+
+    stage.run(DAY, settings)
+
+    assert [row["pin_id"] for row in staged(settings, days_before(1))] == [2]
+
+
 def test_second_run_leaves_the_same_bytes(tmp_path):
     rows = [event(user, pin) for user in range(9) for pin in range(4)] + [event(1, 1)] * 30
     settings = make(tmp_path / "home", write_log(tmp_path / "log.parquet", rows))

@@ -43,5 +43,9 @@ def open_vectors(settings: "Settings") -> "VectorStore":
     location = config.location or os.environ.get("QDRANT_URL", "")
     if not location:
         raise ConfigError("index.store is qdrant; set index.location or QDRANT_URL.")
+    if location == ":memory:":
+        raise ConfigError(
+            "index.location is :memory:, which no other step would find. Use path:DIR."
+        )
     key = os.environ.get("QDRANT_API_KEY")
     return QdrantStore(location, api_key=key, m=m, ef_construct=construct, ef_search=search)

@@ -75,7 +75,7 @@ def named(lake: Lake, version: str) -> Embeddings:
 def valid_at(lake: Lake, table: str, day: date) -> Manifest:
     """Return the newest version of ``embeddings`` or ``pins`` that is valid at a day's end.
 
-    Versions valid from the same day: the last in order of name.
+    Of versions valid from the same day, the one that was imported last.
     """
     manifests = lake.versions(table)
     valid = [m for m in manifests if m.report["valid_from"] <= day.isoformat()]
@@ -86,7 +86,26 @@ def valid_at(lake: Lake, table: str, day: date) -> Manifest:
             f"No version of {table} is valid on {day}: {hint}. Import one with pinnersage init, "
             "or make one with pinnersage embed."
         )
-    return max(valid, key=lambda m: (m.report["valid_from"], m.partition["version"]))
+    return max(valid, key=lambda m: (m.report["valid_from"], m.report["imported"]))
+
+
+def dated(
+    lake: Lake, table: str, version: str, valid_from: date | None, first_day: date
+) -> dict[str, Any]:
+    """Return what orders the versions of a table: ``valid_from``, and the number of the import.
+
+    Without a day, a version that is there keeps its own and a new one gets ``first_day``. What is
+    imported again after another version of the same day counts as the last import again.
+    """
+    others = {m.partition["version"]: m.report for m in lake.versions(table)}
+    own = others.pop(version, None)
+    since = valid_from.isoformat() if valid_from else own and own["valid_from"]
+    since = since or first_day.isoformat()
+    later = [r for r in others.values() if own and r["imported"] > own["imported"]]
+    if own and since == own["valid_from"] and not any(r["valid_from"] == since for r in later):
+        return {"valid_from": since, "imported": own["imported"]}
+    last = max((r["imported"] for r in (*others.values(), *([own] if own else []))), default=0)
+    return {"valid_from": since, "imported": last + 1}
 
 
 @dataclass(frozen=True)
@@ -109,13 +128,15 @@ def write(
     pin_ids: pa.Array,
     vectors: np.ndarray,
     *,
-    valid_from: date,
+    valid_from: date | None,
+    first_day: date,
     max_bad_share: float,
 ) -> Imported:
     """Write a version from vectors in the order of ``pin_ids``, which need not be sorted.
 
     Zero and not finite vectors are dropped and counted; others are brought to unit length where
-    float16 does not explain the difference. The version's name is a hash of its content.
+    float16 does not explain the difference. The version's name is a hash of its content; for
+    its days see ``dated``.
 
     Raises
     ------
@@ -161,7 +182,8 @@ def write(
             rows=int(order.size),
             content_hash=version,
             code_version=__version__,
-            report={"valid_from": valid_from.isoformat(), "dimensions": int(vectors.shape[1])},
+            report=dated(lake, "embeddings", version, valid_from, first_day)
+            | {"dimensions": int(vectors.shape[1])},
         )
     )
     return Imported(

@@ -27,7 +27,7 @@ def ids_of(lake, numbers):
 
 
 def write(lake, numbers, matrix, **changes):
-    arguments = {"valid_from": SINCE, "max_bad_share": 0.0} | changes
+    arguments = {"valid_from": SINCE, "first_day": SINCE, "max_bad_share": 0.0} | changes
     return embeddings.write(lake, ids_of(lake, numbers), matrix, **arguments)
 
 
@@ -137,3 +137,24 @@ def test_a_day_uses_the_newest_version_valid_at_its_end(lake):
 def test_no_version_at_all_names_the_commands(lake):
     with pytest.raises(DataError, match=r"there is none at all.*init.*embed"):
         embeddings.valid_at(lake, "embeddings", SINCE)
+
+
+def test_of_versions_valid_from_one_day_the_last_import_counts(lake):
+    def best():
+        return embeddings.valid_at(lake, "embeddings", SINCE).partition["version"]
+
+    for seed in (1, 2, 3, 1, 2):
+        imported = write(lake, [1], vectors(1, seed=seed))
+        assert best() == imported.version
+        write(lake, [1], vectors(1, seed=seed))  # again at once: nothing changes
+        assert best() == imported.version
+    assert len(lake.versions("embeddings")) == 3
+
+
+def test_a_version_imported_again_without_a_day_keeps_its_own(lake):
+    write(lake, [1], vectors(1), valid_from=date(2026, 1, 1))
+    before = lake.versions("embeddings")
+
+    write(lake, [1], vectors(1), valid_from=None, first_day=date(2026, 3, 1))
+
+    assert lake.versions("embeddings") == before
