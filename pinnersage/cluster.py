@@ -46,7 +46,7 @@ def run(day: date, bucket: int, settings: Settings) -> ClusterReport:
     """Cluster one bucket's users for ``day``; replaces the bucket's partition."""
     lake = Lake(settings.home / "lake")
     table = embeddings.open_version(lake, embeddings.valid_at(lake, "embeddings", day))
-    with lake.workspace("cluster") as work, queries.connect(work / "spill", settings.run) as con:
+    with lake.workspace() as work, queries.connect(work / "spill", settings.run) as con:
         try:
             counts = extract.label(con, lake, day, bucket, settings, table)
             found = extract.check(con, day, bucket, settings, lake.layout.n_buckets)

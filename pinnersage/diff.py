@@ -34,7 +34,7 @@ def run(one: date, other: date, settings: Settings) -> DiffReport:
     """Compare the medoids of two days that passed their checks."""
     lake = Lake(settings.home / "lake")
     empty = MEDOIDS.arrow(lake.layout.user_id, lake.layout.pin_id).empty_table()
-    with lake.workspace("diff") as work, queries.connect(work / "spill", settings.run) as con:
+    with lake.workspace() as work, queries.connect(work / "spill", settings.run) as con:
         for name, day in (("medoids_of_one", one), ("medoids_of_other", other)):
             manifest = lake.require("medoids", f"pinnersage run --day {day}", day=day)
             paths = lake.paths(manifest)

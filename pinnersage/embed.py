@@ -36,7 +36,7 @@ def run(before: date, settings: Settings, *, dimensions: int = 64) -> EmbedRepor
         "end": extract.end_of(before - timedelta(days=1)),
         "interest_actions": list(settings.source.interest_actions),
     }
-    with lake.workspace("embed") as work, queries.connect(work / "spill", settings.run) as con:
+    with lake.workspace() as work, queries.connect(work / "spill", settings.run) as con:
         source.view(con, settings.source, source.files(settings.source))
         try:
             sql = queries.text("raw_actions/interests_before")

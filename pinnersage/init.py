@@ -8,6 +8,7 @@ day on. Calling it again with new ones adds versions beside the old.
 import hashlib
 from datetime import date
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import duckdb
@@ -21,8 +22,9 @@ from pinnersage.config import RunConfig, Settings, SourceConfig
 from pinnersage.errors import ConfigError, DataError
 from pinnersage.schema import PINS, IdType
 from pinnersage.stores import embeddings
+from pinnersage.stores.disk import write_atomically
 from pinnersage.stores.embeddings import Imported
-from pinnersage.stores.lake import Lake, Layout, Manifest, write_atomically
+from pinnersage.stores.lake import Lake, Layout, Manifest
 from pinnersage.version import __version__
 
 
@@ -76,7 +78,7 @@ def run(
         over other actions.
     """
     actions = actions.model_copy(update={"actions": absolute(actions.actions)})
-    facts = look(home, actions)
+    facts = look(actions)
     settings = config.build(
         home, {"lake": {"n_buckets": n_buckets}, "source": actions.model_dump()}
     )
@@ -102,9 +104,9 @@ def absolute(path: str) -> str:
     return str(Path(path).expanduser().absolute()) if path else ""
 
 
-def look(home: Path, actions: SourceConfig) -> dict[str, Any]:
+def look(actions: SourceConfig) -> dict[str, Any]:
     """Return what is in the actions: types, counts, first and last day."""
-    with queries.connect(home / ".scratch", RunConfig()) as con:
+    with TemporaryDirectory() as spill, queries.connect(Path(spill), RunConfig()) as con:
         user, pin = source.view(con, actions, source.files(actions))
         try:
             facts = queries.first(con, queries.text("raw_actions/profile"))
@@ -230,7 +232,7 @@ def list_column(column: Any, items: Items) -> np.ndarray:
 
 def write_pins(lake: Lake, pins: pa.Table, *, valid_from: date | None, first_day: date) -> Manifest:
     """Write a version of ``pins``, named for its content."""
-    with lake.workspace("pins") as work, queries.connect(work / "spill", RunConfig()) as con:
+    with lake.workspace() as work, queries.connect(work / "spill", RunConfig()) as con:
         con.register("pins", pins)
         sql = f"SELECT {queries.values_hash(pins.column_names)} FROM pins"  # noqa: S608
         hashed = queries.scalar(con, sql)

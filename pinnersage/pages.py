@@ -11,7 +11,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 
 from pinnersage.quality import QualityReport
-from pinnersage.stores.lake import full_disk, write_atomically
+from pinnersage.stores.disk import disk_errors, write_atomically
 
 
 def render(template: str, values: Mapping[str, Any]) -> bytes:
@@ -36,7 +36,7 @@ def write_quality(report: QualityReport, reports: Path) -> Path:
     )
     bars = {name: histogram_bars(counts) for name, counts in report.histograms.items()}
     values = {"report": report, "outcomes": outcomes, "bars": bars}
-    with full_disk(reports, "report"):
+    with disk_errors(reports):
         write_atomically(folder / "report.json", report.model_dump_json(indent=1).encode())
         write_atomically(folder / "index.html", render("quality.html.j2", values))
     return folder / "index.html"
@@ -61,6 +61,6 @@ def bin_label(power: int) -> str:
 
 def write_user(values: Mapping[str, Any], path: Path) -> Path:
     """Write the page of one user: clusters, and what each sampled medoid brought."""
-    with full_disk(path.parent, "page"):
+    with disk_errors(path.parent):
         write_atomically(path, render("user.html.j2", values))
     return path

@@ -56,7 +56,7 @@ def run(day: date, settings: Settings) -> RefineReport:
     if done is not None:
         manifest = lake.commit(done.model_copy(update={"partition": {"day": day.isoformat()}}))
         return RefineReport(day=day, version=manifest.version, reused=True, **manifest.report)
-    with lake.workspace("refine") as work, queries.connect(work / "spill", settings.run) as con:
+    with lake.workspace() as work, queries.connect(work / "spill", settings.run) as con:
         try:
             refined = judged(con, lake, table, pins, settings.index)
             con.register("refined", refined)

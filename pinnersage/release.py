@@ -21,7 +21,8 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from pinnersage.config import Settings
 from pinnersage.errors import DataError
 from pinnersage.stores import open_keyvalue, open_vectors
-from pinnersage.stores.lake import Lake, canonical, full_disk, write_atomically
+from pinnersage.stores.disk import disk_errors, write_atomically
+from pinnersage.stores.lake import Lake, canonical
 
 
 class Frozen(BaseModel):
@@ -115,7 +116,7 @@ class Releases:
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
         """Keep others from moving the pointer; the lock ends with its process."""
-        with full_disk(self.folder, "release"):
+        with disk_errors(self.folder):
             self.folder.mkdir(parents=True, exist_ok=True)
             with (self.folder / ".lock").open("w") as file:
                 fcntl.flock(file, fcntl.LOCK_EX)

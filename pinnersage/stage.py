@@ -100,7 +100,7 @@ def stage_span(lake: Lake, layout: Layout, settings: Settings, days: list[date])
     """Stage days that follow each other, in one pass over their files."""
     by_day = source.by_day(settings.source)
     paths = source.files(settings.source, days[0])
-    with lake.workspace("stage") as work, queries.connect(work / "spill", settings.run) as con:
+    with lake.workspace() as work, queries.connect(work / "spill", settings.run) as con:
         types = source.view(con, settings.source, paths)
         if types != (layout.user_id, layout.pin_id):
             raise DataError(

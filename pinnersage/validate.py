@@ -131,7 +131,7 @@ def audit(
         Rule("actions in a user's clusters are the actions of the window", ("sums_agree",)),
         Rule("clusters of a user", ("n_clusters",), least=1, most=checks.max_clusters_per_user),
     )
-    with lake.workspace("validate") as work, queries.connect(work / "spill", settings.run) as con:
+    with lake.workspace() as work, queries.connect(work / "spill", settings.run) as con:
         try:
             for medoids, users in frames(con, lake, day, buckets, settings, table):
                 outcomes += judge(

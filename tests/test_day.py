@@ -1,6 +1,5 @@
 """A whole day without Airflow."""
 
-
 from worlds import DAY
 
 from pinnersage import day, retrieve

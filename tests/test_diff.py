@@ -38,7 +38,7 @@ def settings(request, tmp_path):
             }
             for user, rank, pin in pairs
         ]  # fmt: skip
-        with lake.workspace("test") as work:
+        with lake.workspace() as work:
             files = ()
             if rows:
                 table = pa.Table.from_pylist(rows, schema=schema)

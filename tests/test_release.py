@@ -388,7 +388,7 @@ def test_a_full_disk_is_an_error_that_may_pass(home, monkeypatch):
 
     with monkeypatch.context() as patched:
         patched.setattr("pinnersage.release.write_atomically", full)
-        with pytest.raises(TransientError, match="no room"):
+        with pytest.raises(TransientError, match="is full"):
             home.release(TWO)
 
     assert home.live == (ONE, ONE)

@@ -71,7 +71,7 @@ def plant(settings, alter, **report):
         manifest = lake.require("medoids", "cluster", **keys)
         rows = alter(rows_of(lake, manifest))
         table = pa.Table.from_pylist(rows, schema=MEDOIDS.arrow(layout.user_id, layout.pin_id))
-        with lake.workspace("faulty") as work:
+        with lake.workspace() as work:
             files = (lake.add_table(table, "medoids", work, **keys),) if rows else ()
         update = {"files": files, "rows": len(rows), "report": manifest.report | report}
         lake.commit(manifest.model_copy(update=update))

@@ -26,6 +26,7 @@ import numpy.typing as npt
 from qdrant_edge import EdgeShard, Query, SearchParams, SearchRequest
 
 from pinnersage.errors import DataError, PinnerSageError, TransientError
+from pinnersage.stores.disk import DISK_FULL, Aside, disk_full
 from pinnersage.stores.vectors import (
     Matrix,
     Neighbours,
@@ -35,7 +36,7 @@ from pinnersage.stores.vectors import (
     check_queries,
     check_shapes,
 )
-from pinnersage.stores.versions import DISK_FULL, Aside, Shelf, disk_full
+from pinnersage.stores.versions import Shelf
 
 _BLOCK = 1024
 _SHARD = "shard"

@@ -156,7 +156,7 @@ def write(
             "checks.max_bad_vector_share to drop them."
         )
     order = order[good[order]]
-    with lake.workspace("embeddings") as work:
+    with lake.workspace() as work:
         matrix = np.lib.format.open_memmap(
             work / "matrix.npy", mode="w+", dtype=dtype, shape=(order.size, vectors.shape[1])
         )

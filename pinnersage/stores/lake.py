@@ -9,12 +9,9 @@ A step that is killed leaves files that no manifest names. A partition computed 
 """
 
 import contextlib
-import errno
 import hashlib
 import json
 import os
-import shutil
-import tempfile
 from collections.abc import Iterator
 from datetime import date
 from pathlib import Path
@@ -24,8 +21,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pydantic import BaseModel, ConfigDict, field_validator
 
-from pinnersage.errors import ConfigError, DataError, TransientError
+from pinnersage.errors import ConfigError, DataError
 from pinnersage.schema import IdType
+from pinnersage.stores.disk import aside, disk_errors, write_atomically
 
 ROW_GROUP = 122_880
 FOLDERS = ("version", "day", "bucket")
@@ -120,15 +118,10 @@ class Lake:
         return self.root / ".scratch"
 
     @contextlib.contextmanager
-    def workspace(self, what: str) -> Iterator[Path]:
+    def workspace(self) -> Iterator[Path]:
         """Yield a folder for unfinished files, gone afterwards; a full disk becomes our error."""
-        self.scratch.mkdir(parents=True, exist_ok=True)
-        folder = Path(tempfile.mkdtemp(prefix=f"{what}-{os.getpid()}-", dir=self.scratch))
-        try:
-            with full_disk(self.root, what):
-                yield folder
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
+        with aside(self.scratch) as folder:
+            yield folder.path
 
     def folder(self, table: str, **keys: object) -> Path:
         """Return the folder of a partition."""
@@ -174,7 +167,7 @@ class Lake:
         """Make a version of a partition the current one; the last thing that a step writes."""
         folder = self.folder(manifest.table, **manifest.partition)
         data = canonical(manifest.model_dump(mode="json"))
-        with full_disk(self.root, manifest.table):
+        with disk_errors(self.root):
             version = folder / "manifests" / f"{manifest.version}.json"
             if not version.is_file():
                 write_atomically(version, data)
@@ -239,32 +232,6 @@ def write_parquet(table: pa.Table, path: Path) -> None:
     pq.write_table(table, path, compression="zstd", row_group_size=ROW_GROUP)
 
 
-def write_atomically(path: Path, data: bytes) -> None:
-    """Replace a file whole: a reader, or a crash, sees the old bytes or the new."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(name).chmod(0o644)
-        Path(name).replace(path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
-    sync_folder(path.parent)
-
-
-def sync_folder(folder: Path) -> None:
-    """Make the names in a folder survive a power cut."""
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
 @contextlib.contextmanager
 def broken_file(path: Path) -> Iterator[None]:
     """Turn what readers say of a file that is damaged or gone into an error that names it."""
@@ -275,17 +242,3 @@ def broken_file(path: Path) -> Iterator[None]:
             f"{path} cannot be read: {str(error).splitlines()[0]}. Restore it, or run again the "
             "step that made it. See runbook: broken file."
         ) from error
-
-
-@contextlib.contextmanager
-def full_disk(root: Path, what: str) -> Iterator[None]:
-    """Turn the system's word for a full disk into an error that may pass."""
-    try:
-        yield
-    except OSError as error:
-        if error.errno in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}:
-            raise TransientError(
-                f"{what}: no room to write under {root} ({error.strerror}). Nothing was published; "
-                "free space and run the step again. See runbook: disk full."
-            ) from error
-        raise

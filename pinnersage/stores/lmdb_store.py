@@ -15,8 +15,9 @@ from typing import Any
 import lmdb
 
 from pinnersage.errors import DataError, TransientError
+from pinnersage.stores.disk import DISK_FULL, Aside, disk_full
 from pinnersage.stores.keyvalue import Item, KeyValueReader, batches, repeated
-from pinnersage.stores.versions import DISK_FULL, Aside, Shelf, disk_full
+from pinnersage.stores.versions import Shelf
 
 # Address space, not disk: the file grows with what is written.
 _MAP_BYTES = 1 << 40

@@ -13,8 +13,10 @@ import pyarrow as pa
 import pytest
 
 from pinnersage.errors import ConfigError, DataError, TransientError
+from pinnersage.stores import disk
 from pinnersage.stores import lake as lake_module
-from pinnersage.stores.lake import Lake, Layout, Manifest, canonical, full_disk, write_atomically
+from pinnersage.stores.disk import disk_errors, write_atomically
+from pinnersage.stores.lake import Lake, Layout, Manifest, canonical
 
 LAYOUT = Layout(n_buckets=2, user_id="int64", pin_id="string")
 
@@ -27,7 +29,7 @@ def lake(tmp_path):
 
 
 def write(lake, numbers, day="2026-04-05", **more):
-    with lake.workspace("test") as work:
+    with lake.workspace() as work:
         table = pa.table({"n": pa.array(numbers, pa.int64())})
         file = lake.add_table(table, "numbers", work, day=day, **more)
     partition = {"day": day} | {k: str(v) for k, v in more.items()}
@@ -49,7 +51,7 @@ def files_of(lake):
 
 
 def test_nothing_is_there_before_the_commit(lake):
-    with lake.workspace("test") as work:
+    with lake.workspace() as work:
         lake.add_table(pa.table({"n": [1]}), "numbers", work, day="2026-04-05")
     assert lake.current("numbers", day="2026-04-05") is None
     assert lake.days("numbers") == []
@@ -141,9 +143,9 @@ def test_files_are_named_by_their_content(lake):
 
 
 def test_workspace_is_gone_after_success_and_after_failure(lake):
-    with lake.workspace("good") as work:
+    with lake.workspace() as work:
         (work / "file").write_text("x")
-    with pytest.raises(FileNotFoundError), lake.workspace("bad") as work:
+    with pytest.raises(FileNotFoundError), lake.workspace() as work:
         (work / "file").rename(work / "elsewhere")
     assert list(lake.scratch.iterdir()) == []
 
@@ -156,7 +158,7 @@ from pinnersage.stores import lake as module
 from pinnersage.stores.lake import Lake, Manifest
 lake, moment = Lake(Path(sys.argv[1])), sys.argv[2]
 kill = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
-with lake.workspace("killed") as work:
+with lake.workspace() as work:
     if moment == "writing":
         (work / "half.parquet").write_bytes(b"PAR1")
         kill()
@@ -196,8 +198,8 @@ def test_full_disk_is_an_error_that_may_pass(lake, monkeypatch):
     def full(_handle):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr(lake_module.os, "fsync", full)
-    with pytest.raises(TransientError, match=r"no room to write.*disk full"):
+    monkeypatch.setattr(disk.os, "fsync", full)
+    with pytest.raises(TransientError, match=r"is full.*disk full"):
         write(lake, [2])
     monkeypatch.undo()
     assert lake.current("numbers", day="2026-04-05") == old
@@ -212,7 +214,7 @@ import numpy as np, pyarrow as pa
 from pinnersage.stores.lake import Lake, Manifest
 lake = Lake(Path(sys.argv[1]))
 try:
-    with lake.workspace("big") as work:
+    with lake.workspace() as work:
         lake.add_table(pa.table({"n": np.random.default_rng(0).integers(0, 2**60, 100_000)}),
                        "numbers", work, day="2026-04-05")
 except Exception as error:
@@ -223,13 +225,15 @@ except Exception as error:
 def test_file_size_limit_of_the_process_is_a_full_disk(lake, on_a_full_disk):
     program = LIMITED.replace("sys.argv[1]", repr(str(lake.root)))
     said = on_a_full_disk(program, 50_000)
-    assert said.startswith("TransientError big: no room to write")
+    assert said.startswith(f"TransientError {lake.scratch} is full")
     assert lake.current("numbers", day="2026-04-05") is None
 
 
-def test_other_errors_of_the_system_stay_what_they_are():
-    with pytest.raises(PermissionError), full_disk(Path("/x"), "x"):
+def test_a_folder_of_someone_else_is_said_and_other_errors_stay_what_they_are():
+    with pytest.raises(ConfigError, match=r"cannot be used: no.*owner"), disk_errors(Path("/x")):
         raise PermissionError(errno.EACCES, "no")
+    with pytest.raises(ConnectionError), disk_errors(Path("/x")):
+        raise ConnectionError(errno.ECONNRESET, "no")
 
 
 def test_file_is_replaced_whole_or_not_at_all(tmp_path, monkeypatch):

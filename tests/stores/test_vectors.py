@@ -390,7 +390,7 @@ def test_edge_a_full_disk_is_named_and_leaves_nothing(tmp_path, on_a_full_disk):
     root = tmp_path / "index"
     said = on_a_full_disk(BUILD_BIG.format(root=str(root)), 4_000_000)
     assert f"said: {root} is full" in said
-    assert "Drop old versions" in said
+    assert "Make room" in said
     assert said.strip().endswith("[]")
     assert list(root.iterdir()) == []
 
