@@ -7,6 +7,7 @@ gives a machine the facts that a person is shown. An error is one paragraph and 
 import sys
 from collections.abc import Sequence
 from datetime import UTC, date, datetime
+from importlib import import_module
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -228,12 +229,17 @@ def print_json(value: Any) -> None:
     print(json.dumps(value, indent=1, ensure_ascii=False))  # noqa: T201 (the command's product)
 
 
-@app.command()
-def stage(day: Day, home: Home = None, as_json: AsJson = False) -> None:
-    """Bring a day's raw events into the lake, in buckets of users."""
-    from pinnersage import stage as step
+def add_step(name: str, does: str) -> None:
+    """Make a command of a step that takes a day and nothing else."""
 
-    tell(step.run(day, settings_of(home)), as_json=as_json, title="stage")
+    def command(day: Day, home: Home = None, as_json: AsJson = False) -> None:
+        step = import_module(f"pinnersage.{name}")
+        tell(step.run(day, settings_of(home)), as_json=as_json, title=name)
+
+    app.command(name, help=does)(command)
+
+
+add_step("stage", "Bring a day's raw events into the lake, in buckets of users.")
 
 
 @app.command()
@@ -255,36 +261,10 @@ def cluster(
     tell(reports, as_json=as_json, title="cluster")
 
 
-@app.command()
-def validate(day: Day, home: Home = None, as_json: AsJson = False) -> None:
-    """Check a day's medoids; a failed check publishes nothing."""
-    from pinnersage import validate as step
-
-    tell(step.run(day, settings_of(home)), as_json=as_json, title="validate")
-
-
-@app.command()
-def publish(day: Day, home: Home = None, as_json: AsJson = False) -> None:
-    """Write a day's medoids to the key-value store."""
-    from pinnersage import publish as step
-
-    tell(step.run(day, settings_of(home)), as_json=as_json, title="publish")
-
-
-@app.command()
-def refine(day: Day, home: Home = None, as_json: AsJson = False) -> None:
-    """Choose the pins worth indexing; the others are listed with the reason."""
-    from pinnersage import refine as step
-
-    tell(step.run(day, settings_of(home)), as_json=as_json, title="refine")
-
-
-@app.command()
-def index(day: Day, home: Home = None, as_json: AsJson = False) -> None:
-    """Build an HNSW index of the refined pins and measure its recall."""
-    from pinnersage import index as step
-
-    tell(step.run(day, settings_of(home)), as_json=as_json, title="index")
+add_step("validate", "Check a day's medoids; a failed check publishes nothing.")
+add_step("publish", "Write a day's medoids to the key-value store.")
+add_step("refine", "Choose the pins worth indexing; the others are listed with the reason.")
+add_step("index", "Build an HNSW index of the refined pins and measure its recall.")
 
 
 @app.command()
