@@ -40,7 +40,7 @@ test-services: env ## Tests against redis-server, PostgreSQL and a browser
 
 .PHONY: chaos
 chaos: env ## Kill every step fifty times; the live release stays the old or the new one
-	@PINNERSAGE_CHAOS=50 $(PYTEST) tests/test_chaos.py
+	@CHAOS_KILLS=50 $(PYTEST) tests/test_chaos.py
 
 .PHONY: check
 check: env ## Lint, types, import contracts, SQL, spelling, docs: what CI runs beside the tests

@@ -1,0 +1,69 @@
+"""House rules: what holds for every file, so that nobody has to remember it."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+PACKAGE = ROOT / "pinnersage"
+MODULES = sorted(path for path in PACKAGE.rglob("*.py") if path.name != "__init__.py")
+TESTED_ELSEWHERE = {
+    "errors.py": "classes without behaviour",
+    "schema.py": "docs/tables.md is made from it; every step writes by it",
+    "version.py": "a number",
+    "source.py": "through stage and init, which alone call it",
+    "day.py": "test_day",
+    "kernels/distance.py": "with ward, which it serves",
+    "stores/disk.py": "through lake, key-value and vectors, each with a full disk",
+    "stores/versions.py": "through the contract suites of key-value and vectors",
+    "stores/lmdb_store.py": "test_keyvalue",
+    "stores/redis_store.py": "test_keyvalue",
+    "stores/edge.py": "test_vectors",
+    "stores/edge_build.py": "test_vectors",
+    "stores/qdrant.py": "test_vectors",
+}
+LONGEST_FUNCTION = 60
+
+
+def name_of(path):
+    return str(path.relative_to(PACKAGE))
+
+
+@pytest.mark.parametrize("path", MODULES, ids=name_of)
+def test_a_file_opens_with_its_one_idea(path):
+    first = (ast.get_docstring(ast.parse(path.read_text())) or "").splitlines()[:1]
+    assert first, "no docstring"
+    assert first[0].endswith((".", ")")), first
+
+
+@pytest.mark.parametrize("path", MODULES, ids=name_of)
+def test_a_module_has_a_test_file(path):
+    name = name_of(path)
+    test = ROOT / "tests" / path.relative_to(PACKAGE).parent / f"test_{path.name}"
+    assert test.is_file() or name in TESTED_ELSEWHERE
+
+
+def test_exemptions_are_of_modules_that_exist():
+    assert set(TESTED_ELSEWHERE) <= {name_of(path) for path in MODULES}
+
+
+@pytest.mark.parametrize("path", MODULES, ids=name_of)
+def test_functions_are_short(path):
+    functions = [
+        node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.FunctionDef)
+    ]
+    for node in functions:
+        docstring = len((ast.get_docstring(node) or "").splitlines())
+        assert (node.end_lineno or 0) - node.lineno - docstring < LONGEST_FUNCTION, node.name
+
+
+KERNELS = sorted(path for path in (PACKAGE / "kernels").glob("*.py") if path.name != "__init__.py")
+
+
+@pytest.mark.parametrize("path", KERNELS, ids=name_of)
+def test_a_kernel_is_measured_against_a_naive_twin(path):
+    tests = ROOT / "tests" / "kernels"
+    own = tests / f"test_{path.name}"
+    test = own if own.is_file() else tests / "test_ward.py"
+    assert "from naive import" in test.read_text() or "import naive" in test.read_text()
