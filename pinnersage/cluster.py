@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 from pydantic import BaseModel, ConfigDict
 
 from pinnersage import extract, queries
-from pinnersage.config import Settings, fingerprint
+from pinnersage.config import Settings, medoids_fingerprint
 from pinnersage.model import UserClusters, cluster_users
 from pinnersage.schema import MEDOIDS, TIME
 from pinnersage.stores import embeddings
@@ -74,7 +74,7 @@ def run(day: date, bucket: int, settings: Settings) -> ClusterReport:
             files=files,
             rows=measured["clusters"],
             content_hash=queries.hash_text(measured["hash"]),
-            settings_hash=settings_hash(settings),
+            settings_hash=medoids_fingerprint(settings),
             code_version=__version__,
             reads=(table.ref, *(m.ref for m in extract.window_manifests(lake, day, settings))),
             report=report,
@@ -87,11 +87,6 @@ def run(day: date, bucket: int, settings: Settings) -> ClusterReport:
         version=manifest.version,
         **report,
     )
-
-
-def settings_hash(settings: Settings) -> str:
-    """Return a fingerprint of the settings that decide what the medoids are."""
-    return fingerprint(settings.model, *settings.source.interest_actions)
 
 
 def write_medoids(

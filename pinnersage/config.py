@@ -283,3 +283,8 @@ def fingerprint(*parts: Section | str) -> str:
     """Return 16 hex digits that change when a setting in these parts does."""
     text = "\n".join(part if isinstance(part, str) else part.model_dump_json() for part in parts)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def medoids_fingerprint(settings: Settings) -> str:
+    """Return a fingerprint of the settings that decide what the medoids of a day are."""
+    return fingerprint(settings.model, *settings.source.interest_actions)

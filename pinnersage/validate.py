@@ -17,8 +17,7 @@ import pandas as pd
 from pydantic import BaseModel, ConfigDict
 
 from pinnersage import extract, pages, queries
-from pinnersage.cluster import settings_hash
-from pinnersage.config import CheckConfig, Settings
+from pinnersage.config import CheckConfig, Settings, medoids_fingerprint
 from pinnersage.errors import DataError
 from pinnersage.quality import (
     LARGEST,
@@ -106,7 +105,7 @@ def bucket_manifests(lake: Lake, day: date, settings: Settings) -> list[Manifest
     for bucket in range(lake.layout.n_buckets):
         again = f"pinnersage cluster --day {day} --bucket {bucket}"
         manifest = lake.require("medoids", again, day=day, bucket=bucket)
-        if manifest.settings_hash != settings_hash(settings):
+        if manifest.settings_hash != medoids_fingerprint(settings):
             raise DataError(
                 f"{day}, bucket {bucket} was clustered with other settings than those in force. "
                 f"Run: {again}"
@@ -331,7 +330,7 @@ def day_manifest(
         files=tuple(file for manifest in buckets for file in manifest.files),
         rows=sum(manifest.rows for manifest in buckets),
         content_hash=queries.hash_text(sum(int(m.content_hash, 16) for m in buckets)),
-        settings_hash=settings_hash(settings),
+        settings_hash=medoids_fingerprint(settings),
         code_version=__version__,
         reads=tuple(manifest.ref for manifest in buckets),
         report={
