@@ -18,6 +18,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 from pydantic import BaseModel, ConfigDict
+from threadpoolctl import threadpool_limits
 
 from pinnersage import queries
 from pinnersage.config import IndexConfig, Settings, fingerprint
@@ -128,7 +129,10 @@ def judged(
     candidates = np.flatnonzero(pc.is_null(pool["reason"]).to_numpy())
     quality = pc.fill_null(pool["quality"], 1.0).to_numpy()[candidates]
     order = candidates[np.lexsort((rows[candidates], -quality))]
-    leader, cosine = leaders(table.matrix, rows[order], config.near_duplicate_cosine)
+    with threadpool_limits(
+        1, user_api="blas"
+    ):  # it may sum in another order on other numbers of threads
+        leader, cosine = leaders(table.matrix, rows[order], config.near_duplicate_cosine)
     representative = np.full(len(rows), -1)
     cosines = np.full(len(rows), np.nan)
     dropped = leader >= 0

@@ -32,16 +32,16 @@ def main() -> None:
     facts()
     user = show_a_user()
     say(f"Done in {time.monotonic() - began:.0f} s. What to try next", heading=True)
+    print(f"  export PINNERSAGE_HOME={HOME}")
     for what, command in (
         ("another sample of this user's interests", f"recommend {user} --draw 1"),
         ("another day, without Airflow, and what changed", "run --day 1998-04-01"),
         ("", f"diff {DAY} 1998-04-01"),
-        ("back to the day before", "rollback"),
+        ("back to the release before that", "rollback"),
         ("your own Parquet", "init --help"),
     ):
         print(f"  .venv/bin/pinnersage {command:<28}{'# ' + what if what else ''}")
-    print("  make up                                        # Airflow's UI; make down stops it")
-    print(f"\n  export PINNERSAGE_HOME={HOME}")
+    print(f"  {'make up':<49}# Airflow's UI; make down stops it")
 
 
 def prepare() -> None:
