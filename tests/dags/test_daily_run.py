@@ -118,6 +118,27 @@ def test_a_run_without_servers(tiny_world, by_library):
     assert f"medoids/day={DAYS[0]}/manifest.json" in ours
 
 
+def test_the_index_runs_through_qdrant_client_by_setting(tiny_world):
+    python(RUN_DAYS, tiny_world.home, DAYS[0])
+    before = live_release(tiny_world.home)
+    tiny_world.variables |= {
+        "PINNERSAGE__INDEX__STORE": "qdrant",
+        "PINNERSAGE__INDEX__LOCATION": f"path:{tiny_world.home / 'qdrant'}",
+    }
+
+    assert "built True" in tiny_world.dags_test("pinnersage_index", DAYS[0]).stdout
+
+    assert live_release(tiny_world.home) == before, "the same pins: the same version, live already"
+    recommended = tiny_world.python(
+        "import json; from pinnersage import retrieve; from pinnersage.config import load;"
+        "reader = retrieve.open_live(load());"
+        "user = next(iter(reader.profiles.items()))[0].decode();"
+        "print(json.dumps([type(reader.index).__name__, len(reader.recommend(user).candidates)]))"
+    )
+    assert recommended[0] == "QdrantReader"
+    assert recommended[1] > 0
+
+
 def test_a_day_without_data_fails_for_good_and_publishes_nothing(tiny_world):
     done = tiny_world.dags_test("pinnersage_daily", date(2025, 1, 1), check=False)
     assert done.returncode == 1
