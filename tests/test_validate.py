@@ -373,7 +373,10 @@ def test_bucket_of_an_older_stage_is_refused(clustered):
 def test_bucket_of_older_embeddings_is_refused(clustered):
     lake = lake_of(clustered)
     table = embeddings.open_version(lake, embeddings.valid_at(lake, "embeddings", DAY))
-    embeddings.write(lake, table.pin_ids, -table.matrix, valid_from=days_before(1), max_bad_share=0)
+    since = days_before(1)
+    embeddings.write(
+        lake, table.pin_ids, -table.matrix, valid_from=since, first_day=since, max_bad_share=0
+    )
     with pytest.raises(DataError, match=r"other versions of actions or embeddings"):
         validate.run(DAY, clustered)
 
