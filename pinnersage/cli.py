@@ -46,6 +46,8 @@ def parse_day_over(text: str) -> date:
     today = datetime.now(UTC).date()  # noqa: TID251 (the clock's place is here, at the edge)
     if day >= today:
         raise typer.BadParameter(f"{day} is not over: it is {today} in UTC")
+    if day.year < 1970:  # noqa: PLR2004 (times are counted from there)
+        raise typer.BadParameter(f"{day} is before 1970")
     return day
 
 
@@ -305,11 +307,15 @@ def releases(home: Home = None, as_json: AsJson = False) -> None:
 
 
 @app.command()
-def rollback(home: Home = None, as_json: AsJson = False) -> None:
-    """Go back to the release before the live one, medoids and index at once."""
+def rollback(
+    to: Annotated[int | None, typer.Option(help="A release's number, to go back to it.")] = None,
+    home: Home = None,
+    as_json: AsJson = False,
+) -> None:
+    """Go back to the last release of other medoids, medoids and index at once."""
     from pinnersage import release as step
 
-    tell(step.rollback(settings_of(home)), as_json=as_json, title="rollback")
+    tell(step.rollback(settings_of(home), to), as_json=as_json, title="rollback")
 
 
 @app.command()
@@ -389,8 +395,8 @@ def recommend(
 
 
 def label(row: dict[str, Any]) -> str:
-    """Return a pin's title, or its id where it has none."""
-    return str(row["title"] or row["pin_id"])
+    """Return a pin's title, or its id where it has none, without what a terminal would obey."""
+    return "".join(c for c in str(row["title"] or row["pin_id"]) if c.isprintable())
 
 
 @app.command()
@@ -414,7 +420,9 @@ def main() -> None:
     try:
         app()
     except PinnerSageError as error:
-        Console(stderr=True, highlight=False, soft_wrap=True).print(f"Error: {error}", markup=False)
+        Console(stderr=True, highlight=False, soft_wrap=True, emoji=False).print(
+            f"Error: {error}", markup=False
+        )
         sys.exit(1)
 
 

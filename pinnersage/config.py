@@ -95,6 +95,8 @@ class CheckConfig(Section):
     """Share of the window's interest actions whose pin has no embedding; above it, a failure."""
     max_unusable_share: Share = 0.05
     """Share of a day's raw rows without user, pin or time, or outside the day; above it, no day."""
+    max_duplicate_share: Share = 0.5
+    """Share of a day's raw rows that may be repeats; above it, the event's column is wrong."""
     max_bad_vector_share: Share = 0.01
     """Share of imported vectors that may be zero or not finite (they are dropped and counted)."""
 
@@ -113,7 +115,7 @@ class IndexConfig(Section):
     store: Literal["edge", "qdrant"] = "edge"
     """``edge``: Qdrant's engine in this process. ``qdrant``: a server, through qdrant-client."""
     location: str = ""
-    """For ``qdrant``: an URL, or ``path:DIR`` for a small trial. Empty: the variable QDRANT_URL."""
+    """For ``qdrant``: an URL, or ``path:DIR`` in the home for a trial. Empty: QDRANT_URL."""
     hnsw_m: Annotated[int, Field(ge=4, le=128)] = 16
     """Links of a node in the HNSW graph."""
     hnsw_ef_construct: Annotated[int, Field(ge=16, le=2000)] = 128
@@ -234,15 +236,19 @@ def build(home: Path, values: dict[str, Any], *, origin: str = "settings") -> Se
         ) from error
 
 
-def to_toml(settings: Settings) -> str:
-    """Return the settings as a commented TOML file, every key with its description."""
+def to_toml(**given: Section) -> str:
+    """Return a commented TOML file: the sections given, the others' defaults, every key described.
+
+    It takes sections and not ``Settings``, which hold what the environment says: a password there
+    must not end in a file.
+    """
     lines = [
         "# PinnerSage's settings. PINNERSAGE__SECTION__KEY in the environment overrides a key."
     ]
     for section, field in Settings.model_fields.items():
         if section == "home":
             continue
-        part: Section = getattr(settings, section)
+        part: Section = given.get(section, field.default)
         kind = field.annotation
         lines += ["", f"# {_summary(kind)}", f"[{section}]"]
         for name, described in descriptions(type(part)).items():

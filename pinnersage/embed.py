@@ -37,7 +37,7 @@ def run(before: date, settings: Settings, *, dimensions: int = 64) -> EmbedRepor
         "interest_actions": list(settings.source.interest_actions),
     }
     with lake.workspace() as work, queries.connect(work / "spill", settings.run) as con:
-        source.view(con, settings.source, source.files(settings.source))
+        source.view(con, settings.source)
         try:
             sql = queries.text("raw_actions/interests_before")
             pairs = con.sql(sql, params=parameters).to_arrow_table()

@@ -78,9 +78,11 @@ def label(
     ]
     con.unregister("actions")  # an empty bucket's table would hide the next bucket's view
     if paths:
-        con.read_parquet(paths).create_view("actions", replace=True)
+        view = con.read_parquet(paths, hive_partitioning=True)  # day and bucket from the path
+        view.create_view("actions", replace=True)
     else:
-        empty = ACTIONS.arrow(layout.user_id, layout.pin_id).empty_table()
+        schema = ACTIONS.arrow(layout.user_id, layout.pin_id).append(pa.field("day", pa.date32()))
+        empty = schema.empty_table()
         con.register("actions", empty)
     con.read_parquet([str(embeddings.pin_rows)]).create_view("pin_rows", replace=True)
     sql = queries.text("user_actions/labelled")

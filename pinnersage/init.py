@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 from pydantic import BaseModel, ConfigDict
 
 from pinnersage import config, queries, source
-from pinnersage.config import RunConfig, Settings, SourceConfig
+from pinnersage.config import LakeConfig, RunConfig, Section, Settings, SourceConfig
 from pinnersage.errors import ConfigError, DataError
 from pinnersage.schema import PINS, IdType
 from pinnersage.stores import embeddings
@@ -84,7 +84,7 @@ def run(
     )
     lake = Lake(home / "lake")
     lake.create(Layout(n_buckets=n_buckets, user_id=facts["user_id"], pin_id=facts["pin_id"]))
-    settings = write_settings(settings)
+    settings = write_settings(settings, lake=LakeConfig(n_buckets=n_buckets), source=actions)
     first_day = facts["first_day"]
     pins, vectors = read_items(items, facts["pin_id"])
     imported = None
@@ -107,7 +107,7 @@ def absolute(path: str) -> str:
 def look(actions: SourceConfig) -> dict[str, Any]:
     """Return what is in the actions: types, counts, first and last day."""
     with TemporaryDirectory() as spill, queries.connect(Path(spill), RunConfig()) as con:
-        user, pin = source.view(con, actions, source.files(actions))
+        user, pin = source.view(con, actions)
         try:
             facts = queries.first(con, queries.text("raw_actions/profile"))
             kinds = dict(con.execute(queries.text("raw_actions/kinds")).fetchall())
@@ -130,8 +130,11 @@ def look(actions: SourceConfig) -> dict[str, Any]:
     }
 
 
-def write_settings(settings: Settings) -> Settings:
-    """Write ``pinnersage.toml``, or accept one over the same actions; return what is in force."""
+def write_settings(settings: Settings, **given: Section) -> Settings:
+    """Write ``pinnersage.toml``, or accept one over the same actions; return what is in force.
+
+    The environment is in force, and is not written down.
+    """
     path = settings.home / config.FILE
     if path.is_file():
         there = config.load(settings.home)
@@ -141,7 +144,7 @@ def write_settings(settings: Settings) -> Settings:
                 "[source] there, or choose a new home folder."
             )
         return there
-    write_atomically(path, config.to_toml(settings).encode())
+    write_atomically(path, config.to_toml(**given).encode())
     return settings
 
 
@@ -176,7 +179,19 @@ def read_items(items: Items, pin_type: IdType) -> tuple[pa.Table, np.ndarray | N
     columns = [convert(table, named.get(field.name), field, str(path)) for field in schema]
     pins = pa.table(columns, schema=schema)
     embeddings.check_ids(pins["pin_id"].combine_chunks())
+    check_quality(pins["quality"], f"{path}: column {items.quality}")
     return pins, read_vectors(items, table)
+
+
+def check_quality(quality: Any, where: str) -> None:
+    """Refuse a quality that is no share: ``index.min_quality`` could not be compared with it."""
+    known = quality.drop_null().to_numpy()
+    wrong = known[~((known >= 0) & (known <= 1))]
+    if wrong.size:
+        raise DataError(
+            f"{where}: {wrong.size:,} of {known.size:,} are not within 0 to 1, such as "
+            f"{wrong[0]}. Scale them when you export; where quality is not known, leave it empty."
+        )
 
 
 def convert(table: pa.Table, name: str | None, field: pa.Field, where: str) -> Any:
@@ -205,9 +220,11 @@ def read_vectors(items: Items, table: pa.Table) -> np.ndarray | None:
             f"columns are {', '.join(table.column_names)}."
         )
     try:
-        vectors: np.ndarray = np.load(path, mmap_mode="r", allow_pickle=False)
+        vectors = np.load(path, mmap_mode="r", allow_pickle=False)
     except (ValueError, OSError, EOFError) as error:
         raise DataError(f"{path} is not a .npy file of numbers: {error}.") from error
+    if not isinstance(vectors, np.ndarray):
+        raise DataError(f"{path} holds several arrays. Save one with numpy.save, as .npy.")
     return vectors
 
 
@@ -217,6 +234,11 @@ def list_column(column: Any, items: Items) -> np.ndarray:
     kinds = (pa.types.is_list, pa.types.is_large_list, pa.types.is_fixed_size_list)
     if not any(is_kind(column.type) for is_kind in kinds):
         raise DataError(f"{items.path}: column {items.embeddings} is {column.type}, not lists.")
+    if not pa.types.is_floating(column.type.value_type):
+        raise DataError(
+            f"{items.path}: column {items.embeddings} has lists of {column.type.value_type}, not "
+            "of floats. Cast them when you export."
+        )
     lengths = pa.compute.list_value_length(column)
     if column.null_count or pa.compute.count_distinct(lengths).as_py() != 1:
         counts = pa.compute.value_counts(lengths).to_pylist()

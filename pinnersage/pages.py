@@ -10,6 +10,7 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 
+from pinnersage.errors import ConfigError
 from pinnersage.quality import QualityReport
 from pinnersage.stores.disk import disk_errors, write_atomically
 
@@ -61,6 +62,8 @@ def bin_label(power: int) -> str:
 
 def write_user(values: Mapping[str, Any], path: Path) -> Path:
     """Write the page of one user: clusters, and what each sampled medoid brought."""
+    if path.is_dir():
+        raise ConfigError(f"{path} is a folder. Name the file to write, such as {path}/user.html.")
     with disk_errors(path.parent):
         write_atomically(path, render("user.html.j2", values))
     return path

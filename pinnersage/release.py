@@ -273,37 +273,56 @@ def _newest_medoids(
     return None
 
 
-def rollback(settings: Settings) -> Moved:
-    """Go back to the release before the live one, medoids and index at once.
+def rollback(settings: Settings, to: int | None = None) -> Moved:
+    """Go back, medoids and index at once, to the last release of other medoids or to a number.
 
-    What differs between the two is withdrawn until it is promoted by name.
+    A day whose index changed makes two releases, and going back one would leave its medoids live.
+    What was released since and differs is withdrawn until its day is promoted by name.
     """
     releases = Releases(settings)
     with releases.locked():
         pointer, live = releases.pointer(), releases.live()
         if live is None or live.previous is None:
             raise DataError("There is no release before the live one. See: pinnersage releases")
-        target = releases.get(live.previous)
+        since = _way_back(releases, live, to)
+        target = since.pop()
         if live.index and target.index is None:
             raise DataError(
-                f"Release {target.number}, the one before, has no index: nothing could be "
-                "recommended. Make a day live by name: pinnersage promote DAY"
+                f"Release {target.number} has no index: nothing could be recommended. Make a day "
+                "live by name: pinnersage promote DAY"
             )
         require_present(target, settings)
-        days, indexes = set(pointer.withdrawn_days), set(pointer.withdrawn_indexes)
-        if live.medoids != target.medoids:
-            days.add(live.medoids.day)
-        if live.index and not _same(live.index, target.index):
-            indexes.add(live.index.version)
+        days = {r.medoids.day for r in since if r.medoids != target.medoids}
+        indexes = {r.index.version for r in since if r.index and not _same(r.index, target.index)}
         releases.point(
             Pointer(
                 live=target.number,
-                withdrawn_days=tuple(sorted(days)),
-                withdrawn_indexes=tuple(sorted(indexes)),
+                withdrawn_days=tuple(sorted(days.union(pointer.withdrawn_days))),
+                withdrawn_indexes=tuple(sorted(indexes.union(pointer.withdrawn_indexes))),
             )
         )
         why = f"back from release {live.number} to {target.number}"
         return Moved(moved=True, why=why, live=target)
+
+
+def _way_back(releases: Releases, live: Release, to: int | None) -> list[Release]:
+    """Return the releases from the live one back to the target, which is the last of them.
+
+    Without a number the target is the first of other medoids; where all have the same, the one
+    before the live one.
+    """
+    way = [live]
+    while (before := way[-1].previous) is not None:
+        way.append(releases.get(before))
+        if before == to or (to is None and way[-1].medoids != live.medoids):
+            return way
+    if to is not None:
+        raise DataError(
+            f"Release {to} does not lie on the way back from release {live.number}: "
+            f"{', '.join(str(release.number) for release in way[1:]) or 'nothing'}. "
+            "Make a day live by name: pinnersage promote DAY"
+        )
+    return way[:2]
 
 
 def promote(day: date, settings: Settings) -> Moved:

@@ -29,11 +29,17 @@ def files(source: SourceConfig, day: date | None = None) -> list[str]:
     """Return the Parquet files of the source, of one day if it has files by day; sorted."""
     if not source.actions:
         raise ConfigError("source.actions is empty: name your Parquet in pinnersage.toml.")
-    pattern = source.actions.replace("{day}", day.isoformat() if day else "*")
-    path = Path(pattern).expanduser()
+    path = Path(pattern(source, day)).expanduser()
+    if path.is_file():
+        return [str(path)]
     if path.is_dir():
         return sorted(str(found) for found in path.rglob("*.parquet"))
     return sorted(glob.glob(str(path), recursive=True))  # noqa: PTH207 (absolute patterns too)
+
+
+def pattern(source: SourceConfig, day: date | None) -> str:
+    """Return where the files are, of one day if there are files by day."""
+    return source.actions.replace("{day}", day.isoformat() if day else "*")
 
 
 def id_type(type_name: str, column: str, where: str) -> IdType:
@@ -58,12 +64,15 @@ def columns(con: duckdb.DuckDBPyConnection, paths: list[str], where: str) -> dic
 
 
 def view(
-    con: duckdb.DuckDBPyConnection, source: SourceConfig, paths: list[str]
+    con: duckdb.DuckDBPyConnection, source: SourceConfig, day: date | None = None
 ) -> tuple[IdType, IdType]:
     """Put the view ``raw_actions`` over the files; return the types of user and pin ids."""
-    where = source.actions
+    where, paths = pattern(source, day), files(source, day)
     if not paths:
-        raise DataError(f"{where}: no Parquet file there. Mend source.actions in pinnersage.toml.")
+        raise DataError(
+            f"{where}: no Parquet file there. Bring it, or mend where the actions are "
+            "(source.actions). See runbook: missing day."
+        )
     present = columns(con, paths, where)
     wanted = [source.user, source.pin, source.action, source.time]
     wanted += [source.event] if source.event else []

@@ -99,9 +99,8 @@ def midnight(day: date) -> datetime:
 def stage_span(lake: Lake, layout: Layout, settings: Settings, days: list[date]) -> None:
     """Stage days that follow each other, in one pass over their files."""
     by_day = source.by_day(settings.source)
-    paths = source.files(settings.source, days[0])
     with lake.workspace() as work, queries.connect(work / "spill", settings.run) as con:
-        types = source.view(con, settings.source, paths)
+        types = source.view(con, settings.source, days[0])
         if types != (layout.user_id, layout.pin_id):
             raise DataError(
                 f"{settings.source.actions}: ids of user and pin are {types}, and the lake holds "
@@ -123,10 +122,10 @@ def stage_span(lake: Lake, layout: Layout, settings: Settings, days: list[date])
 
 
 def refuse_unusable(day: date, report: dict[str, Any], settings: Settings) -> None:
-    """Stop when more of a day's rows cannot be used than the settings allow.
+    """Stop when more of a day's rows cannot be used, or repeat others, than the settings allow.
 
-    Repeats are harmless and do not count; nor do rows without a time where all days share their
-    files, since they would weigh on every day.
+    A few repeats are harmless; rows without a time where all days share their
+    files do not count, since they would weigh on every day.
     """
     harmless = {"duplicate"} if source.by_day(settings.source) else {"duplicate", "no_time"}
     dropped: dict[str, int] = report["dropped"]
@@ -137,6 +136,14 @@ def refuse_unusable(day: date, report: dict[str, Any], settings: Settings) -> No
         raise DataError(
             f"{day}: {unusable:,} of {total:,} raw rows cannot be used (limit {limit:.1%}): "
             f"{dropped}. Mend the source, or raise checks.max_unusable_share. "
+            "See runbook: unusable rows."
+        )
+    repeats, limit = dropped.get("duplicate", 0), settings.checks.max_duplicate_share
+    if repeats > limit * total:
+        raise DataError(
+            f"{day}: {repeats:,} of {total:,} raw rows repeat an event (limit {limit:.0%}). Is "
+            f"source.event ({settings.source.event or 'not set: equal rows are repeats'}) the "
+            "event's own id? Mend it, or raise checks.max_duplicate_share. "
             "See runbook: unusable rows."
         )
 

@@ -7,6 +7,7 @@ compared with (days before it) is in the report alone: the manifest depends on t
 """
 
 import math
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from datetime import date, timedelta
 from pathlib import Path
@@ -44,7 +45,7 @@ MEDOID_RULES = (
     Rule("importance descends with rank", ("descends",)),
     Rule("importance is at most one an action", ("importance_is_possible",)),
     Rule("n_actions is at least 1", ("n_actions",), least=1, most=LARGEST),
-    Rule("offset is finite and not negative", ("offset",), least=0, most=LARGEST),
+    Rule("offset is a squared distance of unit vectors", ("offset",), least=0, most=4),
     Rule("cohesion is a cosine", ("cohesion",), least=-1, most=1),
     Rule("medoid is one of the user's own actions of the window", ("is_own_pin",)),
     Rule("actions of a cluster lie in the window", ("in_window",)),
@@ -66,7 +67,7 @@ class ValidateReport(BaseModel):
 
 
 def run(day: date, settings: Settings) -> ValidateReport:
-    """Judge ``day``; commit it whole when nothing failed."""
+    """Judge ``day``; commit it whole when nothing failed, else retire what passed earlier."""
     lake = Lake(settings.home / "lake")
     buckets = bucket_manifests(lake, day, settings)
     facts, outcomes = audit(lake, day, buckets, settings)
@@ -84,6 +85,7 @@ def run(day: date, settings: Settings) -> ValidateReport:
     )
     page = pages.write_quality(report, settings.home / "reports")
     if report.failed:
+        lake.retire("medoids", day=day)
         raise DataError(failure_message(report, page))
     manifest = lake.commit(day_manifest(day, buckets, measures, histograms, settings))
     return ValidateReport(
@@ -128,17 +130,23 @@ def audit(
     checks = settings.checks
     user_rules = (
         Rule("actions in a user's clusters are the actions of the window", ("sums_agree",)),
+        Rule("importance of a user's clusters is that of the actions", ("importance_agrees",)),
+        Rule("first and last action of a user's clusters are the actions'", ("times_agree",)),
         Rule("clusters of a user", ("n_clusters",), least=1, most=checks.max_clusters_per_user),
     )
     with lake.workspace() as work, queries.connect(work / "spill", settings.run) as con:
         try:
-            for medoids, users in frames(con, lake, day, buckets, settings, table):
+            counts: Counter[str] = Counter()
+            for medoids, users in frames(con, lake, day, buckets, settings, table, counts):
                 outcomes += judge(
                     medoids, MEDOID_RULES, table="medoids", shown=("user_id", "rank", "pin_id")
                 )
-                shown = ("user_id", "n_actions_acted", "n_actions_clustered")
+                shown = (
+                    "user_id", "n_actions_acted", "n_actions_clustered",
+                    "importance_acted", "importance_clustered",
+                )  # fmt: skip
                 outcomes += judge(users, user_rules, table="users", shown=shown)
-            measured = measures_of(con, lake, buckets)
+            measured = measures_of(con, lake, buckets, counts)
         except duckdb.Error as error:
             raise queries.translate(error, f"validate {day}") from error
     return measured, add_up(outcomes)
@@ -151,15 +159,20 @@ def frames(
     buckets: list[Manifest],
     settings: Settings,
     table: embeddings.Embeddings,
+    counts: Counter[str],
 ) -> Iterator[tuple[pd.DataFrame, pd.DataFrame]]:
-    """Yield medoids and users of some buckets at a time, beside what they must agree with."""
+    """Yield medoids and users of some buckets at a time, beside what they must agree with.
+
+    Adds to ``counts`` how many actions of the window are kept, and left out by reason.
+    """
     held: list[tuple[pd.DataFrame, pd.DataFrame]] = []
     for bucket, manifest in enumerate(buckets):
-        extract.label(con, lake, day, bucket, settings, table)
+        counts.update(extract.label(con, lake, day, bucket, settings, table))
         medoids_view(con, lake, [manifest])
         span = {k: v for k, v in extract.window(day, settings).items() if k in {"start", "end"}}
+        decay = {"end": span["end"], "decay_per_day": settings.model.decay_per_day}
         medoids = con.sql(queries.text("medoids/audit"), params=span).df()
-        users = con.sql(queries.text("medoids/users")).df()
+        users = con.sql(queries.text("medoids/users"), params=decay).df()
         held.append((medoids, users))
         if sum(len(frame) for frame, _ in held) >= FRAME_ROWS or bucket == len(buckets) - 1:
             yield (
@@ -181,19 +194,16 @@ def medoids_view(con: duckdb.DuckDBPyConnection, lake: Lake, manifests: list[Man
 
 
 def measures_of(
-    con: duckdb.DuckDBPyConnection, lake: Lake, buckets: list[Manifest]
+    con: duckdb.DuckDBPyConnection, lake: Lake, buckets: list[Manifest], counts: Counter[str]
 ) -> tuple[dict[str, Any], dict[str, dict[str, int]]]:
     """Return the day in numbers, and its histograms."""
     medoids_view(con, lake, buckets)
     measures = queries.first(con, queries.text("medoids/measures"))
-    measures["n_actions"] = sum(m.report["actions"] for m in buckets)
-    dropped: dict[str, int] = {}
-    for manifest in buckets:
-        for reason, count in manifest.report["dropped"].items():
-            dropped[reason] = dropped.get(reason, 0) + count
-    measures |= {f"dropped: {reason}": count for reason, count in sorted(dropped.items())}
-    usable = measures["n_actions"] + dropped.get("unknown_pin", 0)
-    measures["unknown_pin_share"] = dropped.get("unknown_pin", 0) / usable if usable else 0.0
+    kept, unknown = counts["kept"], counts["unknown_pin"]
+    measures["n_actions"] = kept
+    left_out = sorted(item for item in counts.items() if item[0] != "kept")
+    measures |= {f"dropped: {reason}": count for reason, count in left_out if count}
+    measures["unknown_pin_share"] = unknown / (kept + unknown) if kept + unknown else 0.0
     histograms = {
         name: {str(bin_): n for bin_, n in con.execute(queries.text(f"medoids/{sql}")).fetchall()}
         for name, sql in (

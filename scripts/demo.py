@@ -24,11 +24,11 @@ def main() -> None:
     """Run the demo, or show what an earlier one left."""
     began = time.monotonic()
     say(f"PinnerSage on MovieLens 100K, the day {DAY}", heading=True)
-    if live_day() != DAY:
+    if not released():
         prepare()
         through_airflow()
     else:
-        say(f"{DAY} is live already; nothing is computed again (make clean starts over)")
+        say(f"{DAY} was released before; nothing is computed again (make clean starts over)")
     facts()
     user = show_a_user()
     say(f"Done in {time.monotonic() - began:.0f} s. What to try next", heading=True)
@@ -37,7 +37,7 @@ def main() -> None:
         ("another sample of this user's interests", f"recommend {user} --draw 1"),
         ("another day, without Airflow, and what changed", "run --day 1998-04-01"),
         ("", f"diff {DAY} 1998-04-01"),
-        ("back to the release before that", "rollback"),
+        ("back to the day before", "rollback"),
         ("your own Parquet", "init --help"),
     ):
         print(f"  .venv/bin/pinnersage {command:<28}{'# ' + what if what else ''}")
@@ -70,7 +70,8 @@ def facts() -> None:
     index = json.loads((HOME / "lake" / "index" / f"day={DAY}" / "manifest.json").read_text())
     outcomes = [outcome["status"] for outcome in found["outcomes"]]
     measures = found["measures"]
-    live = ask("releases")
+    listed = ask("releases")
+    live = next(one for one in listed["releases"] if one["number"] == listed["live"])
     say("The day", heading=True)
     passed, failed = outcomes.count("passed"), outcomes.count("failed")
     clusters = f"{measures['median_clusters']} median, {measures['p90_clusters']} at 90 %"
@@ -82,7 +83,7 @@ def facts() -> None:
         ("clusters per user", clusters),
         ("checks", checks),
         ("index", recall),
-        ("live release", f"number {live['live']}, {DAY}"),
+        ("live release", f"number {live['number']}, {live['medoids']['day']}"),
         ("quality report", str(HOME / "reports" / "quality" / f"day={DAY}" / "index.html")),
     ):
         print(f"  {name:<22}{value}")
@@ -104,7 +105,9 @@ def chosen_user() -> str:
     """Return the user of the day with the most interests, up to a screenful."""
     import duckdb  # noqa: PLC0415 (the summary alone needs it)
 
-    files = str(HOME / "lake" / "medoids" / f"day={DAY}" / "**" / "*.parquet")
+    lake = HOME / "lake"
+    manifest = json.loads((lake / "medoids" / f"day={DAY}" / "manifest.json").read_text())
+    files = [str(lake / file["path"]) for file in manifest["files"]]
     sql = (
         "SELECT user_id FROM read_parquet($files, hive_partitioning = false) "
         "GROUP BY user_id HAVING count(*) BETWEEN 5 AND 12 "
@@ -113,13 +116,12 @@ def chosen_user() -> str:
     return str(duckdb.sql(sql, params={"files": files}).fetchall()[0][0])
 
 
-def live_day() -> str | None:
-    """Return the day of the live release, if it has an index too."""
+def released() -> bool:
+    """Whether a release joins the day's medoids and an index."""
     if not (HOME / "pinnersage.toml").is_file():
-        return None
-    listed = ask("releases")
-    live = [one for one in listed["releases"] if one["number"] == listed["live"]]
-    return live[0]["medoids"]["day"] if live and live[0]["index"] else None
+        return False
+    every = ask("releases")["releases"]
+    return any(one["medoids"]["day"] == DAY and one["index"] for one in every)
 
 
 def ask(*command: str) -> Any:

@@ -182,6 +182,9 @@ def test_embeddings_valid_at_the_day_s_end_are_used(home):
 
 def test_more_threads_extract_the_same(home):
     rng = np.random.default_rng(4)
-    events = [event(int(u), int(rng.choice(PINS))) for u in rng.integers(0, 30, size=400)]
+    events = [
+        event(int(u), int(rng.choice(PINS)), at("2026-04-05 00:00") + timedelta(seconds=second))
+        for second, u in enumerate(rng.integers(0, 30, size=400))
+    ]
     settings = home(events)
     assert extracted(changed(settings, run={"threads": 2})) == extracted(settings)

@@ -15,6 +15,7 @@ TESTED_ELSEWHERE = {
     "source.py": "through stage and init, which alone call it",
     "day.py": "test_day",
     "kernels/distance.py": "with ward, which it serves",
+    "stores/address.py": "with each store that has one",
     "stores/disk.py": "through lake, key-value and vectors, each with a full disk",
     "stores/versions.py": "through the contract suites of key-value and vectors",
     "stores/lmdb_store.py": "test_keyvalue",
@@ -63,7 +64,14 @@ KERNELS = sorted(path for path in (PACKAGE / "kernels").glob("*.py") if path.nam
 
 @pytest.mark.parametrize("path", KERNELS, ids=name_of)
 def test_a_kernel_is_measured_against_a_naive_twin(path):
-    tests = ROOT / "tests" / "kernels"
-    own = tests / f"test_{path.name}"
-    test = own if own.is_file() else tests / "test_ward.py"
-    assert "from naive import" in test.read_text() or "import naive" in test.read_text()
+    served = {"distance.py": "test_ward.py"}  # its own promise, symmetry, is tested there
+    test = ROOT / "tests" / "kernels" / served.get(path.name, f"test_{path.name}")
+    text = test.read_text()
+    assert "from naive import" in text or "import naive" in text
+    public = [
+        node.name
+        for node in ast.parse(path.read_text()).body
+        if isinstance(node, ast.FunctionDef) and not node.name.startswith("_")
+    ]
+    assert public
+    assert all(name in text for name in public)

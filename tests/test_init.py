@@ -377,6 +377,25 @@ def test_init_again_without_pins_keeps_those_that_are_there(set_up, tmp_path):
     assert len(before) == len(IDS)
 
 
+def test_nothing_of_the_environment_is_written_down(set_up, tmp_path, monkeypatch):
+    monkeypatch.setenv("PINNERSAGE__KEYVALUE__URL", "redis://:hunter2@host:1/0")
+    monkeypatch.setenv("PINNERSAGE__MODEL__MERGE_THRESHOLD", "7.25")
+
+    set_up()
+
+    written = (tmp_path / "home" / "pinnersage.toml").read_text()
+    assert "hunter2" not in written
+    assert "7.25" not in written
+
+
+@pytest.mark.parametrize("bad", [1.5, -0.1, float("nan"), float("inf")])
+def test_a_quality_that_is_no_share_is_refused(set_up, tmp_path, bad):
+    items = write_pins(tmp_path / "pins", IDS, quality=[0.5, bad, None])
+
+    with pytest.raises(DataError, match="not within 0 to 1"):
+        set_up(items.model_copy(update={"quality": "quality"}))
+
+
 def test_the_limit_of_bad_vectors_in_the_settings_file_counts(set_up, tmp_path):
     set_up()
     file = tmp_path / "home" / "pinnersage.toml"

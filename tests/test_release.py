@@ -207,6 +207,32 @@ def test_a_rolled_back_index_stays_withdrawn_until_promoted(home):
     assert home.live == (TWO, TWO)
 
 
+def test_rollback_of_a_day_whose_index_changed_too_leaves_neither_live(home):
+    home.day(ONE)
+    home.day(TWO)
+
+    home.rollback()
+
+    assert home.live == (ONE, ONE)
+    pointer = home.releases.pointer()
+    assert pointer.withdrawn_days == (TWO,)
+    assert pointer.withdrawn_indexes == ("index-2026-03-02",)
+
+
+def test_rollback_to_a_number_can_take_the_index_back_alone(home):
+    home.day(ONE)
+    home.day(TWO)
+    numbers = [one.number for one in home.releases.all()]
+
+    moved = release.rollback(home.settings, numbers[-2])
+
+    assert moved.live.number == numbers[-2]
+    assert home.live == (TWO, ONE)
+    assert home.releases.pointer().withdrawn_days == ()
+    with pytest.raises(DataError, match="does not lie on the way back"):
+        release.rollback(home.settings, 99)
+
+
 def test_rollback_to_a_release_without_an_index_is_refused(home):
     home.day(ONE)
 
@@ -492,16 +518,24 @@ class Steps(RuleBasedStateMachine):
     @precondition(lambda self: self.medoids is not None)
     @rule()
     def roll_back(self):
-        before = self.history[-1][2]
+        way = [self.history[-1]]
+        while way[-1][2] is not None:
+            way.append(way[-1][2])
+            if way[-1][0] != self.medoids:
+                break
+        else:
+            way = way[:2]
+        before = way[-1] if len(way) > 1 else None
         if before is None or (self.index and before[1] is None):
             with pytest.raises(DataError):
                 self.home.rollback()
             return
         self.home.rollback()
-        if before[0] != self.medoids:
-            self.withdrawn.add(self.medoids[0])
-        if self.index and before[1][1] != self.index[1]:
-            self.withdrawn_indexes.add(self.index[1])
+        for medoids, index, _ in way[:-1]:
+            if medoids != before[0]:
+                self.withdrawn.add(medoids[0])
+            if index and (before[1] and before[1][1]) != index[1]:
+                self.withdrawn_indexes.add(index[1])
         self.history.append(before)
         self.medoids, self.index = before[:2]
 

@@ -93,6 +93,24 @@ def test_missing_days_of_the_window_are_staged_in_the_same_call(tmp_path):
     assert lake.require("actions", "stage", day=days_before(2)) == before
 
 
+def test_an_empty_id_is_no_user_and_no_pin(tmp_path):
+    rows = [event("u", "p"), event("", "p"), event("u", "")] + [
+        event("u", f"{n}") for n in range(60)
+    ]
+    log = write_log(tmp_path / "log.parquet", rows, ids=pa.string())
+    settings = make(tmp_path / "home", log)
+
+    assert stage.run(DAY, settings).dropped == {"no_pin": 1, "no_user": 1}
+
+
+def test_a_column_that_is_no_event_id_is_refused(tmp_path):
+    rows = [event(1, pin, event_id="same") for pin in range(10)]
+    settings = make(tmp_path / "home", write_log(tmp_path / "log.parquet", rows), event="event_id")
+
+    with pytest.raises(DataError, match=r"9 of 10 raw rows repeat an event \(limit 50%\)"):
+        stage.run(DAY, settings)
+
+
 def test_a_day_that_was_empty_is_looked_at_again(tmp_path):
     log = tmp_path / "log.parquet"
     settings = make(tmp_path / "home", write_log(log, [event(1, 1)]))
@@ -255,14 +273,15 @@ def test_a_bad_day_cannot_hide_among_good_ones(tmp_path):
 
 
 def test_repeats_are_dropped_counted_and_no_reason_to_stop(tmp_path):
-    rows = [event(1, 1, event_id="e")] * 60 + [event(1, 2, event_id="f")]
+    rows = [event(1, 1, event_id="e")] * 26
+    rows += [event(1, 2, event_id=f"f{number}") for number in range(35)]
     settings = make(tmp_path / "home", write_log(tmp_path / "log.parquet", rows), event="event_id")
 
     report = stage.run(DAY, settings)
 
-    assert (report.rows, report.dropped) == (2, {"duplicate": 59})
+    assert (report.rows, report.dropped) == (36, {"duplicate": 25})
     repeats = next(check for check in report.checks if "there already" in check["name"])
-    assert (repeats["n_rows"], len(repeats["examples"])) == (59, 20)
+    assert (repeats["n_rows"], len(repeats["examples"])) == (25, 20)
 
 
 def test_an_empty_day_is_a_day_without_rows(tmp_path):

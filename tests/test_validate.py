@@ -19,7 +19,7 @@ from events import DAY, changed, days_before, rows_of
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pinnersage import cluster, config, stage, validate
+from pinnersage import cluster, config, publish, stage, validate
 from pinnersage.errors import DataError
 from pinnersage.schema import MEDOIDS
 from pinnersage.stores import embeddings
@@ -171,7 +171,7 @@ FAULTS = {
     "same_pin": "user, medoid: one row each",
     "skipped": "rank counts 0, 1, 2 … within a user",
     "late": "actions of a cluster lie in the window",
-    "offset": "offset is finite and not negative",
+    "offset": "offset is a squared distance of unit vectors",
     "cohesion": "cohesion is a cosine",
 }
 ALSO = {
@@ -281,8 +281,8 @@ def test_page_of_a_failure_shows_the_rows(faulty):
 
 
 def test_limits_of_the_day_are_judged(clustered):
-    """Too many clusters, by user and on average; too many unknown pins; all in one run."""
-    plant(clustered, lambda rows: rows, dropped={"unknown_pin": 200})
+    """Too many clusters, by user and on average; what a bucket says of itself is not believed."""
+    plant(clustered, lambda rows: rows, dropped={"unknown_pin": 200}, actions=10**9)
     most = max(row["rank"] for row in medoids_of(clustered)) + 1
     strict = changed(
         clustered,
@@ -292,14 +292,40 @@ def test_limits_of_the_day_are_judged(clustered):
     assert judged.failed == {
         "clusters of a user",
         "clusters per user on average",
-        "share of interests in pins without an embedding",
     }
     assert judged.outcomes["clusters of a user"]["n_wrong"] == 1
-    share = 800 / (800 + 1235)
-    observed = judged.outcomes["share of interests in pins without an embedding"]["observed"]
-    assert float(observed) == pytest.approx(share, rel=1e-4)
-    assert "See runbook: missing embeddings." in judged.message
+    report = clustered.home / "reports" / "quality" / f"day={DAY}" / "report.json"
+    measures = json.loads(report.read_text())["measures"]
+    assert measures["n_actions"] == 1235
+    assert measures["unknown_pin_share"] == 0
     assert lake_of(clustered).current("medoids", day=DAY) is None
+
+
+def test_a_day_that_fails_after_it_passed_is_no_longer_there_to_publish(passed, tmp_path):
+    settings = copy_of(passed[0].home, tmp_path)
+    version = lake_of(settings).require("medoids", "validate", day=DAY).version
+
+    Judged(changed(settings, checks={"max_mean_clusters_per_user": 0.5}))
+
+    with pytest.raises(DataError, match="Run first: pinnersage validate"):
+        publish.run(DAY, settings)
+    assert lake_of(settings).version("medoids", version, day=DAY), "a release may name it"
+
+
+def test_importance_and_times_are_summed_anew_from_the_events(clustered):
+    """Faults that no row betrays: each is within its own limits."""
+    plant(
+        clustered,
+        lambda rows: [
+            row | {"importance": row["importance"] * 0.999, "last_acted_at": row["first_acted_at"]}
+            for row in rows
+        ],
+    )
+    judged = Judged(clustered)
+    assert judged.failed == {
+        "importance of a user's clusters is that of the actions",
+        "first and last action of a user's clusters are the actions'",
+    }
 
 
 def pretend_day(lake, manifest, back, n_users=17, shift=0):

@@ -47,5 +47,7 @@ def open_vectors(settings: "Settings") -> "VectorStore":
         raise ConfigError(
             "index.location is :memory:, which no other step would find. Use path:DIR."
         )
+    if location.startswith("path:"):  # from whatever folder a command is given
+        location = f"path:{settings.home / location.removeprefix('path:')}"
     key = os.environ.get("QDRANT_API_KEY")
     return QdrantStore(location, api_key=key, m=m, ef_construct=construct, ef_search=search)

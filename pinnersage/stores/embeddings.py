@@ -94,13 +94,15 @@ def dated(
 ) -> dict[str, Any]:
     """Return what orders the versions of a table: ``valid_from``, and the number of the import.
 
-    Without a day, a version that is there keeps its own and a new one gets ``first_day``. What is
-    imported again after another version of the same day counts as the last import again.
+    Without a day, a version that is there keeps its own and a new one gets ``first_day``. A version
+    never moves to a later day: the days before would lose it. What is imported again after another
+    version of the same day counts as the last import again.
     """
     others = {m.partition["version"]: m.report for m in lake.versions(table)}
     own = others.pop(version, None)
-    since = valid_from.isoformat() if valid_from else own and own["valid_from"]
-    since = since or first_day.isoformat()
+    asked = valid_from.isoformat() if valid_from else None
+    known = [since for since in (asked, own and own["valid_from"]) if since]
+    since = min(known) if known else first_day.isoformat()
     later = [r for r in others.values() if own and r["imported"] > own["imported"]]
     if own and since == own["valid_from"] and not any(r["valid_from"] == since for r in later):
         return {"valid_from": since, "imported": own["imported"]}

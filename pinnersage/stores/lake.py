@@ -99,7 +99,8 @@ class Lake:
         path = self.root / "lake.json"
         if not path.is_file():
             raise ConfigError(f"{path} does not exist: no lake there yet. Make it: pinnersage init")
-        return Layout.model_validate_json(path.read_text(encoding="utf-8"))
+        with broken_file(path):
+            return Layout.model_validate_json(path.read_bytes())
 
     def create(self, layout: Layout) -> None:
         """Make the lake, or accept one that is laid out the same."""
@@ -175,6 +176,10 @@ class Lake:
             if not current.is_file() or current.read_bytes() != data:
                 write_atomically(current, data)
         return manifest
+
+    def retire(self, table: str, **keys: object) -> None:
+        """Leave a partition without a current version; those that a release names can be read."""
+        (self.folder(table, **keys) / "manifest.json").unlink(missing_ok=True)
 
     def current(self, table: str, **keys: object) -> Manifest | None:
         """Return the current version of a partition, or None."""

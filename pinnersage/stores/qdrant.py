@@ -25,6 +25,7 @@ from qdrant_client.http.exceptions import ApiException, ResponseHandlingExceptio
 from qdrant_client.http.exceptions import UnexpectedResponse as Refused
 
 from pinnersage.errors import ConfigError, DataError, TransientError
+from pinnersage.stores.address import without_password
 from pinnersage.stores.vectors import (
     Matrix,
     Neighbours,
@@ -280,12 +281,17 @@ def _client(location: str, api_key: str | None) -> tuple[str, dict[str, Any]]:
         return location, {"location": location}
     if location.startswith("path:"):
         return location, {"path": location.removeprefix("path:")}
-    parts = urlsplit(location)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
+    name = without_password(location)
+    try:
+        parts = urlsplit(location)
+        fits = parts.scheme in ("http", "https") and parts.hostname and "#" not in location
+        port_is_a_number = parts.port is None or parts.port > 0
+    except ValueError:
+        fits = port_is_a_number = False
+    if not (fits and port_is_a_number):
         raise ConfigError(
-            f"{parts.scheme}://{parts.netloc.rpartition('@')[2]} is no place for vectors: "
-            "http(s)://host:port, path:<directory> or :memory:"
+            f"{name} is no place for vectors: http(s)://host:port, path:<directory> or :memory: "
+            "(in a user name or password write #, / and ? as %23, %2F and %3F)"
         )
-    name = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
     # The check would warn about a server that is away; the first request says so better.
     return name, {"url": location, "api_key": api_key, "timeout": 60, "check_compatibility": False}

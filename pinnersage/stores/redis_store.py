@@ -14,11 +14,11 @@ import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any, NamedTuple
-from urllib.parse import urlsplit
 
 import redis
 
 from pinnersage.errors import ConfigError, DataError, TransientError
+from pinnersage.stores.address import without_password
 from pinnersage.stores.keyvalue import Item, KeyValueReader, batches, repeated
 from pinnersage.stores.versions import check_name, unknown
 
@@ -32,7 +32,7 @@ class RedisStore:
     """Versions in the server at ``url``, such as ``redis://:password@host:6379/0``."""
 
     def __init__(self, url: str) -> None:
-        self.name = _without_password(url)
+        self.name = without_password(url)
         try:
             self.client: Any = redis.Redis.from_url(
                 url, decode_responses=False, socket_timeout=60, socket_connect_timeout=5
@@ -202,11 +202,6 @@ def _shard(key: bytes) -> int:
 
 def _shards(version: str, token: str) -> list[str]:
     return [f"pinnersage:{version}:{token}:{shard}" for shard in range(_SHARDS)]
-
-
-def _without_password(url: str) -> str:
-    parts = urlsplit(url)
-    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
 
 
 @contextmanager

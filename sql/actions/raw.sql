@@ -12,8 +12,8 @@ ranged AS (
         acted_at,
         CASE
             WHEN acted_at IS NULL THEN 'no_time'
-            WHEN user_id IS NULL THEN 'no_user'
-            WHEN pin_id IS NULL THEN 'no_pin'
+            WHEN user_id IS NULL OR user_id::VARCHAR = '' THEN 'no_user'
+            WHEN pin_id IS NULL OR pin_id::VARCHAR = '' THEN 'no_pin'
             WHEN action IS NULL THEN 'no_action'
             WHEN strlen(user_id::VARCHAR) > 511 THEN 'user_id_too_long'
             WHEN $by_day AND acted_at < $start THEN 'before_the_day'
@@ -45,8 +45,8 @@ numbered AS (
     SELECT
         *,
         row_number() OVER (
-            PARTITION BY reason IS NULL, acted_at::DATE, event_id
-            ORDER BY acted_at, user_id, pin_id, action
+            PARTITION BY reason IS NULL, acted_at::DATE, user_id, event_id
+            ORDER BY acted_at, pin_id, action
         ) AS occurrence
     FROM named
 )

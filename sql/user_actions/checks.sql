@@ -1,11 +1,11 @@
--- fail: an action at or after the day's end, or before the window
-SELECT user_id, pin_id, acted_at
-FROM labelled_user_actions
-WHERE reason IS NULL AND (acted_at >= $end OR acted_at < $start);
+-- fail: an action in the file of another day
+SELECT user_id, pin_id, acted_at, day
+FROM actions
+WHERE acted_at::DATE != day;
 
 -- fail: an action of a user of another bucket
 SELECT user_id, pin_id, acted_at
-FROM labelled_user_actions
+FROM actions
 WHERE md5_number_lower(user_id::VARCHAR) % $n_buckets != $bucket;
 
 -- warn: an interest in a pin that has no embedding

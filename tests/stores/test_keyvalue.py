@@ -297,6 +297,17 @@ def test_a_killed_writer_leaves_nothing_to_see_and_the_next_one_succeeds(store):
         assert sorted(path.name for path in store._shelf.root.iterdir()) == ["v1", "v2"]
 
 
+@pytest.mark.parametrize(
+    "password", ["hunter2", "hunter2#x", "hunter2/x", "hunter2?x", "a@hunter2"]
+)
+def test_redis_a_password_is_in_no_name_and_no_message(password):
+    try:
+        said = repr(RedisStore(f"redis://:{password}@localhost:1/0"))
+    except ConfigError as error:
+        said = str(error)
+    assert "hunter2" not in said
+
+
 def test_lmdb_a_full_disk_is_named_and_leaves_nothing(tmp_path, on_a_full_disk):
     root = tmp_path / "store"
     said = on_a_full_disk(

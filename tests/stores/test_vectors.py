@@ -461,6 +461,13 @@ def test_qdrant_an_unfinished_version_is_not_seen_and_is_built_anew():
     store.close()
 
 
+@pytest.mark.parametrize("password", ["hunter2#x", "hunter2/x", "hunter2?x"])
+def test_qdrant_a_password_is_in_no_message(password):
+    with pytest.raises(ConfigError) as caught:
+        QdrantStore(f"https://user:{password}@localhost:1")
+    assert "hunter2" not in str(caught.value)
+
+
 def test_qdrant_the_alias_follows_what_is_announced_and_can_go_back():
     store = QdrantStore(":memory:")
 
