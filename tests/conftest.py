@@ -23,6 +23,12 @@ hypothesis_settings.load_profile("tests")
 REAL_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 
 
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with Airflow, whose tests take minutes, and mostly wait: others run beside them."""
+    items.sort(key=lambda item: item.get_closest_marker("airflow") is None)
+
+
 @pytest.fixture(autouse=True)
 def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in [name for name in os.environ if name.startswith("PINNERSAGE")]:

@@ -112,7 +112,6 @@ def live_release(home: Path):
 
 def test_a_run_without_servers(tiny_world, by_library):
     assert "release" in tiny_world.dags_test("pinnersage_daily", DAYS[0]).stdout
-    tiny_world.dags_test("pinnersage_index", DAYS[0])
     ours = manifests(tiny_world.home)
     assert ours == {place: by_library[place] for place in ours}
     assert f"medoids/day={DAYS[0]}/manifest.json" in ours
