@@ -19,7 +19,7 @@ from pinnersage import extract, queries
 from pinnersage.config import Settings, medoids_fingerprint
 from pinnersage.model import UserClusters, cluster_users
 from pinnersage.schema import MEDOIDS, TIME
-from pinnersage.stores import embeddings
+from pinnersage.stores import embeddings, open_lake
 from pinnersage.stores.embeddings import Embeddings
 from pinnersage.stores.lake import DataFile, Lake, Manifest
 from pinnersage.version import __version__
@@ -44,7 +44,7 @@ class ClusterReport(BaseModel):
 
 def run(day: date, bucket: int, settings: Settings) -> ClusterReport:
     """Cluster one bucket's users for ``day``; replaces the bucket's partition."""
-    lake = Lake(settings.home / "lake")
+    lake = open_lake(settings)
     table = embeddings.open_version(lake, embeddings.valid_at(lake, "embeddings", day))
     with lake.workspace() as work, queries.connect(work / "spill", settings.run) as con:
         try:

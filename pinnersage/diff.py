@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict
 from pinnersage import queries
 from pinnersage.config import Settings
 from pinnersage.schema import MEDOIDS
-from pinnersage.stores.lake import Lake
+from pinnersage.stores import open_lake
 
 
 class DiffReport(BaseModel):
@@ -32,7 +32,7 @@ class DiffReport(BaseModel):
 
 def run(one: date, other: date, settings: Settings) -> DiffReport:
     """Compare the medoids of two days that passed their checks."""
-    lake = Lake(settings.home / "lake")
+    lake = open_lake(settings)
     empty = MEDOIDS.arrow(lake.layout.user_id, lake.layout.pin_id).empty_table()
     with lake.workspace() as work, queries.connect(work / "spill", settings.run) as con:
         for name, day in (("medoids_of_one", one), ("medoids_of_other", other)):

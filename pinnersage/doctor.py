@@ -9,7 +9,7 @@ from pinnersage import retrieve, source
 from pinnersage.config import Settings
 from pinnersage.errors import PinnerSageError
 from pinnersage.release import Releases
-from pinnersage.stores.lake import Lake
+from pinnersage.stores import open_lake
 
 LOW_DISK_BYTES = 2 * 1024**3
 
@@ -48,7 +48,7 @@ def raw(settings: Settings) -> Finding:
 def lake(settings: Settings) -> Finding:
     """Look at the staged days and at gaps among them."""
     try:
-        tables = Lake(settings.home / "lake")
+        tables = open_lake(settings)
         layout = tables.layout
     except PinnerSageError as error:
         return Finding(what="lake", good=False, says=str(error))

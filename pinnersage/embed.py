@@ -4,7 +4,7 @@ For those who have no embeddings: a stand-in for PinSage. Reads the raw actions 
 so nothing that is later evaluated is seen; writes a version of ``embeddings``.
 """
 
-from datetime import date, timedelta
+from datetime import date
 
 import duckdb
 from pydantic import BaseModel, ConfigDict
@@ -12,8 +12,7 @@ from pydantic import BaseModel, ConfigDict
 from pinnersage import co_actions, extract, queries, source
 from pinnersage.config import Settings
 from pinnersage.errors import DataError
-from pinnersage.stores import embeddings
-from pinnersage.stores.lake import Lake
+from pinnersage.stores import embeddings, open_lake
 
 
 class EmbedReport(BaseModel):
@@ -31,9 +30,9 @@ class EmbedReport(BaseModel):
 
 def run(before: date, settings: Settings, *, dimensions: int = 64) -> EmbedReport:
     """Make embeddings from every interest before ``before``, valid from that day on."""
-    lake = Lake(settings.home / "lake")
+    lake = open_lake(settings)
     parameters = {
-        "end": extract.end_of(before - timedelta(days=1)),
+        "end": extract.start_of(before),
         "interest_actions": list(settings.source.interest_actions),
     }
     with lake.workspace() as work, queries.connect(work / "spill", settings.run) as con:

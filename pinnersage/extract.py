@@ -42,9 +42,14 @@ class Chunk:
     """intp[n_users + 1]."""
 
 
+def start_of(day: date) -> datetime:
+    """Return the first moment of a day, UTC."""
+    return datetime(day.year, day.month, day.day, tzinfo=UTC)
+
+
 def end_of(day: date) -> datetime:
     """Return the first moment after a day, UTC: the ``now`` of everything computed for it."""
-    return datetime(day.year, day.month, day.day, tzinfo=UTC) + timedelta(days=1)
+    return start_of(day) + timedelta(days=1)
 
 
 def window_of(day: date, settings: Settings) -> list[date]:

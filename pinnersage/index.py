@@ -15,8 +15,8 @@ from pydantic import BaseModel, ConfigDict
 from pinnersage.config import IndexConfig, Settings, fingerprint
 from pinnersage.errors import DataError
 from pinnersage.refine import kept_rows, refine_hash
-from pinnersage.stores import embeddings, open_vectors
-from pinnersage.stores.lake import Lake, Manifest
+from pinnersage.stores import embeddings, open_lake, open_vectors
+from pinnersage.stores.lake import Manifest
 from pinnersage.stores.vectors import VectorReader
 from pinnersage.version import __version__
 
@@ -41,7 +41,7 @@ class IndexReport(BaseModel):
 
 def run(day: date, settings: Settings) -> IndexReport:
     """Build and check the index of ``day``, unless the same one is there."""
-    lake = Lake(settings.home / "lake")
+    lake = open_lake(settings)
     refined = lake.require("refined", f"pinnersage refine --day {day}", day=day)
     if refined.settings_hash != refine_hash(settings.index):
         raise DataError(

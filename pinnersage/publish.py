@@ -15,8 +15,9 @@ from pydantic import BaseModel, ConfigDict
 from pinnersage import queries
 from pinnersage.config import Settings
 from pinnersage.errors import DataError
+from pinnersage.release import keyvalue_version
 from pinnersage.schema import MEDOIDS
-from pinnersage.stores import open_keyvalue
+from pinnersage.stores import open_keyvalue, open_lake
 from pinnersage.stores.lake import Lake, Manifest, broken_file
 from pinnersage.stores.packing import pack_users
 
@@ -31,16 +32,11 @@ class PublishReport(BaseModel):
     version: str
 
 
-def version_of(manifest: Manifest) -> str:
-    """Return the key-value version of a day's medoids."""
-    return f"{manifest.partition['day']}-{manifest.version}"
-
-
 def run(day: date, settings: Settings) -> PublishReport:
     """Write ``day`` as a version of the key-value store."""
-    lake = Lake(settings.home / "lake")
+    lake = open_lake(settings)
     manifest = lake.require("medoids", f"pinnersage validate --day {day}", day=day)
-    version = version_of(manifest)
+    version = keyvalue_version(manifest)
     about = {
         "day": day.isoformat(),
         "medoids": manifest.version,

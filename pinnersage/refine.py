@@ -24,7 +24,7 @@ from pinnersage import queries
 from pinnersage.config import IndexConfig, Settings, fingerprint
 from pinnersage.errors import DataError
 from pinnersage.schema import REFINED
-from pinnersage.stores import embeddings
+from pinnersage.stores import embeddings, open_lake
 from pinnersage.stores.embeddings import Embeddings
 from pinnersage.stores.lake import Lake, Manifest, broken_file
 from pinnersage.version import __version__
@@ -50,7 +50,7 @@ class RefineReport(BaseModel):
 
 def run(day: date, settings: Settings) -> RefineReport:
     """Judge every pin for ``day``, unless the same was done; replaces the day's partition."""
-    lake = Lake(settings.home / "lake")
+    lake = open_lake(settings)
     table = embeddings.open_version(lake, embeddings.valid_at(lake, "embeddings", day))
     pins = embeddings.valid_at(lake, "pins", day)
     done = same_before(lake, day, (table.ref, pins.ref), settings.index)

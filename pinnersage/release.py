@@ -20,9 +20,9 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from pinnersage.config import Settings
 from pinnersage.errors import DataError
-from pinnersage.stores import open_keyvalue, open_vectors
+from pinnersage.stores import open_keyvalue, open_lake, open_vectors
 from pinnersage.stores.disk import disk_errors, write_atomically
-from pinnersage.stores.lake import Lake, canonical
+from pinnersage.stores.lake import Manifest, canonical
 
 
 class Frozen(BaseModel):
@@ -90,7 +90,7 @@ class Releases:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.folder = settings.home / "releases"
-        self.lake = Lake(settings.home / "lake")
+        self.lake = open_lake(settings)
 
     def pointer(self) -> Pointer:
         """Return the pointer as it is now."""
@@ -147,7 +147,7 @@ class Releases:
         medoids = Medoids(
             day=day,
             manifest=manifest.version,
-            keyvalue=f"{day}-{manifest.version}",
+            keyvalue=keyvalue_version(manifest),
             embeddings=manifest.report["embeddings"],
         )
         return medoids if medoids.keyvalue in open_keyvalue(self.settings).versions() else None
@@ -174,6 +174,11 @@ def read(path: Path, kind: type[Record]) -> Record:
             f"{path} is damaged: {str(error).splitlines()[-2].strip()}. Restore the file from a "
             "backup. See runbook: damaged release."
         ) from error
+
+
+def keyvalue_version(manifest: Manifest) -> str:
+    """Return the name under which a day's medoids are published."""
+    return f"{manifest.partition['day']}-{manifest.version}"
 
 
 def release_medoids(day: date, settings: Settings) -> Moved:

@@ -18,10 +18,10 @@ import numpy.typing as npt
 from pinnersage.config import RetrievalConfig, Settings
 from pinnersage.errors import DataError
 from pinnersage.release import Release, Releases
-from pinnersage.stores import embeddings, open_keyvalue, open_vectors
+from pinnersage.stores import embeddings, open_keyvalue, open_lake, open_vectors
 from pinnersage.stores.embeddings import Embeddings
 from pinnersage.stores.keyvalue import KeyValueReader
-from pinnersage.stores.lake import Lake, broken_file
+from pinnersage.stores.lake import broken_file
 from pinnersage.stores.packing import Profile, key_of, unpack
 from pinnersage.stores.vectors import VectorReader
 
@@ -150,7 +150,7 @@ def open_live(settings: Settings) -> Reader:
     release = Releases(settings).live()
     if release is None:
         raise DataError("Nothing is live yet. Run: pinnersage run --day YYYY-MM-DD")
-    lake = Lake(settings.home / "lake")
+    lake = open_lake(settings)
     with ExitStack() as opened:  # closes what is open when a later part fails
         profiles = opened.enter_context(open_keyvalue(settings).open(release.medoids.keyvalue))
         index = None
@@ -211,7 +211,7 @@ def titles(settings: Settings, release: Release, pins: list[int | str]) -> dict[
     import pyarrow as pa  # noqa: PLC0415
     import pyarrow.dataset as ds  # noqa: PLC0415
 
-    lake = Lake(settings.home / "lake")
+    lake = open_lake(settings)
     manifest = embeddings.valid_at(lake, "pins", release.medoids.day)
     wanted = pa.array(pins, type=pa.type_for_alias(lake.layout.pin_id))
     paths = [Path(path) for path in lake.paths(manifest)]

@@ -7,7 +7,7 @@ counted by reason; a ``DataError`` follows when too many are.
 """
 
 from collections.abc import Iterator
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,9 @@ from pydantic import BaseModel, ConfigDict
 from pinnersage import queries, source
 from pinnersage.config import Settings, fingerprint
 from pinnersage.errors import ConfigError, DataError
+from pinnersage.extract import end_of, start_of
 from pinnersage.schema import ACTIONS
+from pinnersage.stores import open_lake
 from pinnersage.stores.lake import DataFile, Lake, Layout, Manifest
 from pinnersage.version import __version__
 
@@ -44,7 +46,7 @@ class StageReport(BaseModel):
 
 def run(day: date, settings: Settings) -> StageReport:
     """Stage ``day``, replacing it, and the days of its window that are missing or empty so far."""
-    lake = settings_lake(settings)
+    lake = open_lake(settings)
     layout = lake.layout
     if layout.n_buckets != settings.lake.n_buckets:
         raise ConfigError(
@@ -75,11 +77,6 @@ def staged_rows(lake: Lake, day: date) -> int:
     return manifest.rows if manifest else 0
 
 
-def settings_lake(settings: Settings) -> Lake:
-    """Return the lake of a home folder."""
-    return Lake(settings.home / "lake")
-
-
 def spans(days: list[date], *, one_by_one: bool) -> list[list[date]]:
     """Return runs of days without a gap, ascending; each is one pass over the source."""
     runs: list[list[date]] = []
@@ -89,11 +86,6 @@ def spans(days: list[date], *, one_by_one: bool) -> list[list[date]]:
         else:
             runs.append([day])
     return runs
-
-
-def midnight(day: date) -> datetime:
-    """Return the start of a day, UTC."""
-    return datetime(day.year, day.month, day.day, tzinfo=UTC)
 
 
 def stage_span(lake: Lake, layout: Layout, settings: Settings, days: list[date]) -> None:
@@ -106,7 +98,7 @@ def stage_span(lake: Lake, layout: Layout, settings: Settings, days: list[date])
                 f"{settings.source.actions}: ids of user and pin are {types}, and the lake holds "
                 f"{(layout.user_id, layout.pin_id)}. Cast them when you export."
             )
-        span = {"start": midnight(days[0]), "end": midnight(days[-1] + ONE_DAY), "by_day": by_day}
+        span = {"start": start_of(days[0]), "end": end_of(days[-1]), "by_day": by_day}
         try:
             raw = queries.text("actions/raw")
             con.execute(f"CREATE TEMP TABLE labelled_actions AS {raw}", span)

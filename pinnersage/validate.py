@@ -30,7 +30,7 @@ from pinnersage.quality import (
     not_judged,
 )
 from pinnersage.schema import MEDOIDS
-from pinnersage.stores import embeddings
+from pinnersage.stores import embeddings, open_lake
 from pinnersage.stores.lake import Lake, Manifest
 from pinnersage.version import __version__
 
@@ -68,7 +68,7 @@ class ValidateReport(BaseModel):
 
 def run(day: date, settings: Settings) -> ValidateReport:
     """Judge ``day``; commit it whole when nothing failed, else retire what passed earlier."""
-    lake = Lake(settings.home / "lake")
+    lake = open_lake(settings)
     buckets = bucket_manifests(lake, day, settings)
     facts, outcomes = audit(lake, day, buckets, settings)
     measures, histograms = facts

@@ -12,7 +12,15 @@ from pinnersage.errors import ConfigError
 if TYPE_CHECKING:  # a builder's child process imports this package and needs none of these
     from pinnersage.config import Settings
     from pinnersage.stores.keyvalue import KeyValueStore
+    from pinnersage.stores.lake import Lake
     from pinnersage.stores.vectors import VectorStore
+
+
+def open_lake(settings: "Settings") -> "Lake":
+    """Return the lake of the home folder."""
+    from pinnersage.stores.lake import Lake  # noqa: PLC0415 (a builder's child needs no pyarrow)
+
+    return Lake(settings.home / "lake")
 
 
 def open_keyvalue(settings: "Settings") -> "KeyValueStore":
