@@ -1,7 +1,5 @@
 import inspect
-import os
 from datetime import date
-from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -13,8 +11,6 @@ from pinnersage import co_actions
 from pinnersage.co_actions import co_action_embeddings
 from pinnersage.errors import ConfigError, DataError
 from pinnersage.synthetic import World, actions_of, pins_of
-
-ONLINE_RETAIL = Path(os.environ.get("PINNERSAGE_REAL_DATA", "real-data")) / "online_retail"
 
 
 @pytest.fixture(scope="module")
@@ -200,13 +196,22 @@ def test_impossible_parameters_are_refused(options):
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(
-    not ONLINE_RETAIL.is_dir(),
-    reason="PINNERSAGE_REAL_DATA names no folder that holds online_retail",
-)
-def test_items_bought_together_are_near_and_random_ones_are_not():
-    table = pq.read_table(ONLINE_RETAIL / "actions.parquet")
+def test_items_bought_together_are_nearer_than_random_ones(real_data):
+    table = pq.read_table(real_data / "online_retail" / "actions.parquet")
     found = co_action_embeddings(table["user_id"], table["item_id"])
+
+    def cosine(a, b):
+        return np.median(np.einsum("ij,ij->i", found.vectors[a], found.vectors[b]))
+
     rng = np.random.default_rng(0)
-    a, b = rng.integers(0, len(found.pin_ids), (2, 20_000))
-    assert np.median(np.einsum("ij,ij->i", found.vectors[a], found.vectors[b])) < 0.15
+    random = cosine(*rng.integers(0, len(found.pin_ids), (2, 20_000)))
+    rows = pc.index_in(table["item_id"], value_set=found.pin_ids).fill_null(-1).to_numpy()
+    user, time = (table[name].dictionary_encode().combine_chunks() for name in ("user_id", "ts"))
+    baskets = [np.asarray(part.indices) for part in (user, time)]
+    order = np.lexsort((rows, *baskets))
+    order = order[rows[order] >= 0]
+    one, next_one = order[:-1], order[1:]
+    together = np.all([part[one] == part[next_one] for part in baskets], axis=0)
+
+    assert random < 0.15
+    assert cosine(rows[one[together]], rows[next_one[together]]) > random + 0.1

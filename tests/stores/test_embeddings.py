@@ -158,3 +158,12 @@ def test_a_version_imported_again_without_a_day_keeps_its_own(lake):
     write(lake, [1], vectors(1), valid_from=None, first_day=date(2026, 3, 1))
 
     assert lake.versions("embeddings") == before
+
+
+def test_a_version_never_moves_to_a_later_day(lake):
+    write(lake, [1], vectors(1), valid_from=date(2026, 1, 1))
+    before = lake.versions("embeddings")
+
+    write(lake, [1], vectors(1), valid_from=date(2026, 2, 1))
+
+    assert lake.versions("embeddings") == before
