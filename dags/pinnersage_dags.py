@@ -14,10 +14,10 @@ from airflow.sdk.exceptions import AirflowFailException
 START = datetime(1990, 1, 1, tzinfo=UTC)
 """Before any event log. Without catchup it starts nothing; it only permits backfills."""
 
-COMPUTE = "pinnersage_compute"
-"""Pool of the tasks that fill a core and a bucket's memory; a slot a core."""
-PUBLISH = "pinnersage_publish"
-"""Pool of one slot: whatever writes to the stores or moves the live release."""
+COMPUTE = {"pool": "pinnersage_compute", "queue": "compute"}
+"""Tasks that fill a core and a bucket's memory: a slot a core, on workers of that queue."""
+PUBLISH = {"pool": "pinnersage_publish", "queue": "publish"}
+"""Whatever writes to the stores or moves the live release: one at a time."""
 
 MEDOIDS = Asset("medoids", uri="pinnersage://medoids")
 """A day's medoids were published; the partition key of the event is the day."""

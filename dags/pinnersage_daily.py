@@ -54,7 +54,7 @@ from pinnersage_dags import COMPUTE, DEFAULTS, MEDOIDS, PUBLISH, START, day_of_r
     tags=["pinnersage"],
 )
 def pinnersage_daily() -> None:
-    @task(pool=COMPUTE)
+    @task(**COMPUTE)
     def stage() -> dict[str, Any]:
         from pinnersage.stage import run
 
@@ -66,25 +66,25 @@ def pinnersage_daily() -> None:
 
         return list(range(load().lake.n_buckets))
 
-    @task(pool=COMPUTE, map_index_template="bucket {{ task.op_kwargs['bucket'] }}")
+    @task(**COMPUTE, map_index_template="bucket {{ task.op_kwargs['bucket'] }}")
     def cluster(bucket: int) -> dict[str, Any]:
         from pinnersage.cluster import run
 
         return once(run, day_of_run(), bucket)
 
-    @task(pool=COMPUTE)
+    @task(**COMPUTE)
     def validate() -> dict[str, Any]:
         from pinnersage.validate import run
 
         return once(run, day_of_run())
 
-    @task(pool=PUBLISH)
+    @task(**PUBLISH)
     def publish() -> dict[str, Any]:
         from pinnersage.publish import run
 
         return once(run, day_of_run())
 
-    @task(pool=PUBLISH, execution_timeout=timedelta(minutes=10), outlets=[MEDOIDS])
+    @task(**PUBLISH, execution_timeout=timedelta(minutes=10), outlets=[MEDOIDS])
     def release(*, outlet_events: Any = None) -> dict[str, Any]:
         from pinnersage.release import release_medoids
 

@@ -37,19 +37,19 @@ from pinnersage_dags import COMPUTE, DEFAULTS, MEDOIDS, PUBLISH, START, day_of_r
     tags=["pinnersage"],
 )
 def pinnersage_index() -> None:
-    @task(pool=COMPUTE)
+    @task(**COMPUTE)
     def refine() -> dict[str, Any]:
         from pinnersage.refine import run
 
         return once(run, day_of_run())
 
-    @task(pool=COMPUTE, execution_timeout=timedelta(hours=6))
+    @task(**COMPUTE, execution_timeout=timedelta(hours=6))
     def index() -> dict[str, Any]:
         from pinnersage.index import run
 
         return once(run, day_of_run())
 
-    @task(pool=PUBLISH, execution_timeout=timedelta(minutes=10))
+    @task(**PUBLISH, execution_timeout=timedelta(minutes=10))
     def release() -> dict[str, Any]:
         from pinnersage.release import release_index
 
