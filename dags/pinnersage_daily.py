@@ -38,8 +38,19 @@ publishes also builds an index; to build only the last one, pause `pinnersage_in
 from datetime import timedelta
 from typing import Any
 
-from airflow.sdk import CronPartitionTimetable, dag, task
-from pinnersage_dags import COMPUTE, DEFAULTS, MEDOIDS, PUBLISH, START, day_of_run, once
+from airflow.sdk import CronPartitionTimetable, Param, dag, task
+from pinnersage_dags import (
+    COMPUTE,
+    DEFAULTS,
+    MEDOIDS,
+    MODEL_PARAMS,
+    PUBLISH,
+    START,
+    buckets_of_run,
+    day_of_run,
+    judge,
+    once,
+)
 
 
 @dag(
@@ -49,6 +60,17 @@ from pinnersage_dags import COMPUTE, DEFAULTS, MEDOIDS, PUBLISH, START, day_of_r
     start_date=START,
     catchup=False,
     max_active_runs=1,
+    params=MODEL_PARAMS
+    | {
+        "buckets": Param(
+            None,
+            type=["null", "array"],
+            items={"type": "integer", "minimum": 0},
+            title="Buckets",
+            description="Buckets of users to cluster again, such as [0, 3]; the others keep what "
+            "they have, which must come from the same inputs and settings. Empty: all.",
+        )
+    },
     default_args=DEFAULTS,
     doc_md=__doc__,
     tags=["pinnersage"],
@@ -60,11 +82,9 @@ def pinnersage_daily() -> None:
 
         return once(run, day_of_run())
 
-    @task(retries=0, execution_timeout=timedelta(minutes=5))
+    @task(execution_timeout=timedelta(minutes=5))
     def buckets() -> list[int]:
-        from pinnersage.config import load
-
-        return list(range(load().lake.n_buckets))
+        return buckets_of_run()
 
     @task(**COMPUTE, map_index_template="bucket {{ task.op_kwargs['bucket'] }}")
     def cluster(bucket: int) -> dict[str, Any]:
@@ -74,9 +94,7 @@ def pinnersage_daily() -> None:
 
     @task(**COMPUTE)
     def validate() -> dict[str, Any]:
-        from pinnersage.validate import run
-
-        return once(run, day_of_run())
+        return judge(day_of_run())
 
     @task(**PUBLISH)
     def publish() -> dict[str, Any]:

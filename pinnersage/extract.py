@@ -17,7 +17,6 @@ import pyarrow.compute as pc
 
 from pinnersage import queries
 from pinnersage.config import Settings
-from pinnersage.errors import DataError
 from pinnersage.schema import ACTIONS
 from pinnersage.stores.embeddings import Embeddings
 from pinnersage.stores.lake import Lake, Manifest
@@ -72,15 +71,33 @@ def label(
     bucket: int,
     settings: Settings,
     embeddings: Embeddings,
+    actions: pa.RecordBatchReader | None = None,
 ) -> dict[str, int]:
-    """Make ``labelled_user_actions``; return rows left out by reason, and ``kept``."""
+    """Make ``labelled_user_actions``; return rows left out by reason, and ``kept``.
+
+    ``actions`` are the bucket's rows of the window, in any order, where another engine has read
+    them; otherwise they are read from the lake.
+    """
+    if actions is None:
+        read_actions(con, lake, day, bucket, settings)
+    else:
+        con.register("handed_over", actions)
+        con.execute("CREATE OR REPLACE TEMP TABLE actions AS SELECT * FROM handed_over")
+        con.unregister("handed_over")
+    con.read_parquet([str(embeddings.pin_rows)]).create_view("pin_rows", replace=True)
+    sql = queries.text("user_actions/labelled")
+    con.execute(
+        f"CREATE OR REPLACE TEMP TABLE labelled_user_actions AS {sql}", window(day, settings)
+    )
+    return dict(con.execute(queries.text("user_actions/dropped")).fetchall())
+
+
+def read_actions(
+    con: duckdb.DuckDBPyConnection, lake: Lake, day: date, bucket: int, settings: Settings
+) -> None:
+    """Make ``actions``: a view of the bucket's files of the window."""
     layout = lake.layout
-    paths = [
-        str(lake.path(file))
-        for manifest in window_manifests(lake, day, settings)
-        for file in manifest.files
-        if file.bucket == bucket
-    ]
+    paths = lake.paths(*window_manifests(lake, day, settings), bucket=bucket)
     con.unregister("actions")  # an empty bucket's table would hide the next bucket's view
     if paths:
         view = con.read_parquet(paths, hive_partitioning=True)  # day and bucket from the path
@@ -89,12 +106,6 @@ def label(
         schema = ACTIONS.arrow(layout.user_id, layout.pin_id).append(pa.field("day", pa.date32()))
         empty = schema.empty_table()
         con.register("actions", empty)
-    con.read_parquet([str(embeddings.pin_rows)]).create_view("pin_rows", replace=True)
-    sql = queries.text("user_actions/labelled")
-    con.execute(
-        f"CREATE OR REPLACE TEMP TABLE labelled_user_actions AS {sql}", window(day, settings)
-    )
-    return dict(con.execute(queries.text("user_actions/dropped")).fetchall())
 
 
 def window(day: date, settings: Settings) -> dict[str, Any]:
@@ -110,16 +121,9 @@ def window(day: date, settings: Settings) -> dict[str, Any]:
 def check(
     con: duckdb.DuckDBPyConnection, day: date, bucket: int, settings: Settings, n_buckets: int
 ) -> list[queries.Found]:
-    """Run the checks beside the query on ``labelled_user_actions``."""
+    """Run the checks beside the query on ``labelled_user_actions``; ``validate`` obeys them."""
     parameters = window(day, settings) | {"bucket": bucket, "n_buckets": n_buckets}
-    found = queries.run_checks(con, "user_actions", parameters)
-    for result in found:
-        if result.severity == "fail" and result.n_rows:
-            raise DataError(
-                f"{day}, bucket {bucket}: {result.name}: {result.n_rows:,} rows (limit 0), "
-                f"such as {result.examples[:3]}. Stage the day again. See runbook: input checks."
-            )
-    return found
+    return queries.run_checks(con, "user_actions", parameters)
 
 
 def chunks(con: duckdb.DuckDBPyConnection, day: date) -> Iterator[Chunk]:

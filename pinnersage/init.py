@@ -21,7 +21,7 @@ from pinnersage import config, queries, source
 from pinnersage.config import LakeConfig, RunConfig, Section, Settings, SourceConfig
 from pinnersage.errors import ConfigError, DataError
 from pinnersage.schema import PINS, IdType
-from pinnersage.stores import embeddings
+from pinnersage.stores import embeddings, open_lake
 from pinnersage.stores.disk import write_atomically
 from pinnersage.stores.embeddings import Imported
 from pinnersage.stores.lake import Lake, Layout, Manifest
@@ -67,6 +67,7 @@ def run(
     items: Items,
     *,
     n_buckets: int = 4,
+    lake_root: str = "",
     valid_from: date | None = None,
 ) -> InitReport:
     """Set up ``home``; versions are valid from ``valid_from``, else from the first action's day.
@@ -79,12 +80,13 @@ def run(
     """
     actions = actions.model_copy(update={"actions": absolute(actions.actions)})
     facts = look(actions)
-    settings = config.build(
-        home, {"lake": {"n_buckets": n_buckets}, "source": actions.model_dump()}
-    )
-    lake = Lake(home / "lake")
+    layout = {"n_buckets": n_buckets, "root": lake_root}
+    settings = config.build(home, {"lake": layout, "source": actions.model_dump()})
+    lake = open_lake(settings)
     lake.create(Layout(n_buckets=n_buckets, user_id=facts["user_id"], pin_id=facts["pin_id"]))
-    settings = write_settings(settings, lake=LakeConfig(n_buckets=n_buckets), source=actions)
+    settings = write_settings(
+        settings, lake=LakeConfig(n_buckets=n_buckets, root=lake_root), source=actions
+    )
     first_day = facts["first_day"]
     pins, vectors = read_items(items, facts["pin_id"])
     imported = None

@@ -5,6 +5,7 @@ the same as JSON, for machines.
 """
 
 from collections.abc import Mapping
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescap
 from pinnersage.errors import ConfigError
 from pinnersage.quality import QualityReport
 from pinnersage.stores.disk import disk_errors, write_atomically
+from pinnersage.stores.storage import Storage
 
 
 def render(template: str, values: Mapping[str, Any]) -> bytes:
@@ -27,9 +29,29 @@ def render(template: str, values: Mapping[str, Any]) -> bytes:
     return environment.get_template(template).render(values).encode()
 
 
-def write_quality(report: QualityReport, reports: Path) -> Path:
-    """Write a day's data-quality report; return the page."""
-    folder = reports / "quality" / f"day={report.day}"
+def write_quality(report: QualityReport, storage: Storage) -> str:
+    """Write a day's data-quality report; return where its page is, for people.
+
+    Each report is kept under its version, so that every run can show its own; the last one of a
+    day also stands as ``report.json`` and ``index.html``.
+    """
+    folder = f"reports/quality/day={report.day}"
+    data, page = report.model_dump_json(indent=1).encode(), render_quality(report)
+    for name in (report.version, "report"):
+        storage.write(f"{folder}/{name}.json", data)
+    for name in (report.version, "index"):
+        storage.write(f"{folder}/{name}.html", page)
+    return f"{storage.where}/{folder}/index.html"
+
+
+def read_quality(storage: Storage, day: date, version: str = "report") -> QualityReport | None:
+    """Return a day's last data-quality report, or the one of a version; None if there is none."""
+    data = storage.read(f"reports/quality/day={day}/{version}.json")
+    return None if data is None else QualityReport.model_validate_json(data)
+
+
+def render_quality(report: QualityReport, *, days_url: str = "", runbook_url: str = "") -> bytes:
+    """Return the page of a day's data-quality report; it links what it is told where to find."""
     tables = list(dict.fromkeys(outcome.table for outcome in report.outcomes))
     order = {"failed": 0, "warned": 1, "not_judged": 2, "passed": 3}
     outcomes = sorted(
@@ -37,10 +59,7 @@ def write_quality(report: QualityReport, reports: Path) -> Path:
     )
     bars = {name: histogram_bars(counts) for name, counts in report.histograms.items()}
     values = {"report": report, "outcomes": outcomes, "bars": bars}
-    with disk_errors(reports):
-        write_atomically(folder / "report.json", report.model_dump_json(indent=1).encode())
-        write_atomically(folder / "index.html", render("quality.html.j2", values))
-    return folder / "index.html"
+    return render("quality.html.j2", values | {"days_url": days_url, "runbook_url": runbook_url})
 
 
 def histogram_bars(counts: Mapping[str, int]) -> list[dict[str, Any]]:

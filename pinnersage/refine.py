@@ -103,7 +103,7 @@ def same_before(
         found = lake.require("refined", f"pinnersage refine --day {earlier}", day=earlier)
         made_by = (found.reads, found.settings_hash, found.code_version)
         if made_by == (reads, refine_hash(config), __version__):
-            return found if all(lake.path(file).is_file() for file in found.files) else None
+            return found if all(map(lake.holds, found.files)) else None
     return None
 
 

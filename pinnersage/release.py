@@ -6,23 +6,32 @@
 A release joins a day's medoids and an index made with the same embeddings, so a reader that
 follows the pointer can never see the two disagree. An older day never replaces a newer one. What
 was rolled back stays withdrawn until someone promotes its day by name. Two DAGs move the
-pointer; each does so under a lock, having read it anew.
+pointer: each reads it, decides, and swaps it only if it is still what was read; who comes second
+reads it anew and decides again.
 """
 
-import contextlib
-import fcntl
-from collections.abc import Iterator
+import functools
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from datetime import date
-from pathlib import Path
-from typing import TypeVar
+from typing import ParamSpec, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from pinnersage.config import Settings
-from pinnersage.errors import DataError
-from pinnersage.stores import open_keyvalue, open_lake, open_vectors
-from pinnersage.stores.disk import disk_errors, write_atomically
+from pinnersage.errors import DataError, TransientError
+from pinnersage.stores import open_keyvalue, open_lake, open_storage, open_vectors
 from pinnersage.stores.lake import Manifest, canonical
+
+LIVE = "live.json"
+ATTEMPTS = 20
+"""Each is milliseconds, and whoever is beaten is beaten by someone whose move succeeded."""
+
+Arguments = ParamSpec("Arguments")
+
+
+class RacedError(Exception):
+    """Somebody else moved the pointer between reading it and replacing it."""
 
 
 class Frozen(BaseModel):
@@ -89,55 +98,74 @@ class Releases:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
-        self.folder = settings.home / "releases"
+        self.storage = open_storage(settings).under("releases")
         self.lake = open_lake(settings)
+        self._read: bytes | None = None
 
     def pointer(self) -> Pointer:
-        """Return the pointer as it is now."""
-        path = self.folder / "live.json"
-        return read(path, Pointer) if path.is_file() else Pointer()
+        """Return the pointer as it is now; the next ``point`` replaces just this one."""
+        self._read = self.storage.read(LIVE)
+        return self._pointer(self._read)
 
     def get(self, number: int) -> Release:
         """Return one release."""
-        path = self.folder / f"{number:06}.json"
-        if not path.is_file():
+        name = f"{number:06}.json"
+        data = self.storage.read(name)
+        if data is None:
             raise DataError(f"There is no release {number}. See them all: pinnersage releases")
-        return read(path, Release)
+        return self._parse(data, name, Release)
+
+    def numbers(self) -> list[int]:
+        """Return the number of every release, ascending."""
+        stems = (name.removesuffix(".json") for name in self.storage.names(""))
+        return sorted(int(stem) for stem in stems if stem.isdigit())
 
     def all(self) -> list[Release]:
         """Return every release, oldest first."""
-        return [self.get(int(p.stem)) for p in sorted(self.folder.glob("[0-9]*.json"))]
+        return [self.get(number) for number in self.numbers()]
 
     def live(self) -> Release | None:
         """Return the live release."""
-        number = self.pointer().live
+        number = self._pointer(self.storage.read(LIVE)).live
         return None if number is None else self.get(number)
 
-    @contextlib.contextmanager
-    def locked(self) -> Iterator[None]:
-        """Keep others from moving the pointer; the lock ends with its process."""
-        with disk_errors(self.folder):
-            self.folder.mkdir(parents=True, exist_ok=True)
-            with (self.folder / ".lock").open("w") as file:
-                fcntl.flock(file, fcntl.LOCK_EX)
-                yield
+    def locked(self) -> AbstractContextManager[None]:
+        """Keep others on this disk from moving the pointer; on an object store the swap decides."""
+        return self.storage.locked("pointer")
 
     def move(self, medoids: Medoids, index: Index | None, pointer: Pointer, why: str) -> Moved:
         """Record a release and make it live. Call it under the lock."""
-        number = max((int(p.stem) for p in self.folder.glob("[0-9]*.json")), default=0) + 1
+        number = max(self.numbers(), default=0) + 1
         release = Release(number=number, medoids=medoids, index=index, previous=pointer.live)
-        write_atomically(
-            self.folder / f"{number:06}.json", canonical(release.model_dump(mode="json"))
-        )
-        self.point(pointer.model_copy(update={"live": number}))
+        name = f"{number:06}.json"
+        if not self.storage.swap(name, None, canonical(release.model_dump(mode="json"))):
+            raise RacedError(f"{self.storage.where}/{name}")
+        try:
+            self.point(pointer.model_copy(update={"live": number}))
+        except RacedError:
+            self.storage.remove(name)  # it was never live, and nobody else has its number
+            raise
         return Moved(moved=True, why=why, live=release)
 
     def point(self, pointer: Pointer) -> None:
-        """Replace the pointer, having told the vector store. Call it under the lock."""
+        """Replace the pointer that was read, having told the vector store. Call it under the lock.
+
+        Raises
+        ------
+        RacedError
+            Somebody else has moved it since.
+        """
         index = None if pointer.live is None else self.get(pointer.live).index
         if index:
             open_vectors(self.settings).announce(index.version)
-        write_atomically(self.folder / "live.json", canonical(pointer.model_dump(mode="json")))
+        if not self.storage.swap(LIVE, self._read, canonical(pointer.model_dump(mode="json"))):
+            raise RacedError(f"{self.storage.where}/{LIVE}")
+
+    def announce(self) -> None:
+        """Tell the vector store which index is live."""
+        live = self.live()
+        if live and live.index:
+            open_vectors(self.settings).announce(live.index.version)
 
     def published(self, day: date) -> Medoids | None:
         """Return a day's medoids if they passed and are in the key-value store."""
@@ -164,16 +192,38 @@ class Releases:
         )
         return index if index.version in open_vectors(self.settings).versions() else None
 
+    def _pointer(self, data: bytes | None) -> Pointer:
+        return Pointer() if data is None else self._parse(data, LIVE, Pointer)
 
-def read(path: Path, kind: type[Record]) -> Record:
-    """Return a record from its file."""
-    try:
-        return kind.model_validate_json(path.read_bytes())
-    except ValidationError as error:
-        raise DataError(
-            f"{path} is damaged: {str(error).splitlines()[-2].strip()}. Restore the file from a "
-            "backup. See runbook: damaged release."
-        ) from error
+    def _parse(self, data: bytes, name: str, kind: type[Record]) -> Record:
+        try:
+            return kind.model_validate_json(data)
+        except ValidationError as error:
+            raise DataError(
+                f"{self.storage.where}/{name} is damaged: "
+                f"{str(error).splitlines()[-2].strip()}. Restore the file from a backup. "
+                "See runbook: damaged release."
+            ) from error
+
+
+def settled(operation: Callable[Arguments, Moved]) -> Callable[Arguments, Moved]:
+    """Begin an operation again when somebody else moved the pointer meanwhile."""
+
+    @functools.wraps(operation)
+    def again(*args: Arguments.args, **kwargs: Arguments.kwargs) -> Moved:
+        for attempt in range(ATTEMPTS):
+            try:
+                moved = operation(*args, **kwargs)
+            except RacedError:
+                continue
+            if attempt:  # what was announced in vain must not be the last word
+                Releases(next(a for a in args if isinstance(a, Settings))).announce()
+            return moved
+        raise TransientError(
+            f"The live pointer was moved by others {ATTEMPTS} times meanwhile. Run it again."
+        )
+
+    return again
 
 
 def keyvalue_version(manifest: Manifest) -> str:
@@ -181,6 +231,7 @@ def keyvalue_version(manifest: Manifest) -> str:
     return f"{manifest.partition['day']}-{manifest.version}"
 
 
+@settled
 def release_medoids(day: date, settings: Settings) -> Moved:
     """Make ``day``'s published medoids live, if it is the live day or newer."""
     releases = Releases(settings)
@@ -205,6 +256,7 @@ def release_medoids(day: date, settings: Settings) -> Moved:
         return _move_unless_live(releases, pointer, live, medoids, index)
 
 
+@settled
 def release_index(day: date, settings: Settings) -> Moved:
     """Make ``day``'s index live, if it is as new as the live one or newer."""
     releases = Releases(settings)
@@ -278,6 +330,7 @@ def _newest_medoids(
     return None
 
 
+@settled
 def rollback(settings: Settings, to: int | None = None) -> Moved:
     """Go back, medoids and index at once, to the last release of other medoids or to a number.
 
@@ -330,6 +383,7 @@ def _way_back(releases: Releases, live: Release, to: int | None) -> list[Release
     return way[:2]
 
 
+@settled
 def promote(day: date, settings: Settings) -> Moved:
     """Make a day live by name: withdrawn or older, its medoids, with its index where it fits."""
     releases = Releases(settings)

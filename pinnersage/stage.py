@@ -18,15 +18,33 @@ from pydantic import BaseModel, ConfigDict
 
 from pinnersage import queries, source
 from pinnersage.config import Settings, fingerprint
-from pinnersage.errors import ConfigError, DataError
+from pinnersage.errors import ChecksError, ConfigError, DataError, SchemaError
 from pinnersage.extract import end_of, start_of
 from pinnersage.schema import ACTIONS
-from pinnersage.stores import open_lake
+from pinnersage.stores import open_lake, open_storage
 from pinnersage.stores.lake import DataFile, Lake, Layout, Manifest
 from pinnersage.version import __version__
 
 BATCH = 1_000_000
 ONE_DAY = timedelta(days=1)
+
+
+REPEATS = "an event that was there already"
+"""The check of repeats, which have a limit of their own."""
+
+
+class UnusableError(DataError):
+    """Too many of a day's raw rows cannot be used."""
+
+    def __init__(
+        self, message: str, day: date, checks: list[dict[str, Any]], *, n_rows: int, limit: float
+    ) -> None:
+        super().__init__(message)
+        self.day = day
+        self.checks = checks
+        """Those that found the rows."""
+        self.n_rows = n_rows
+        self.limit = limit
 
 
 class StageReport(BaseModel):
@@ -50,15 +68,18 @@ def run(day: date, settings: Settings) -> StageReport:
     layout = lake.layout
     if layout.n_buckets != settings.lake.n_buckets:
         raise ConfigError(
-            f"lake.n_buckets is {settings.lake.n_buckets}, and {lake.root} was made with "
+            f"lake.n_buckets is {settings.lake.n_buckets}, and {lake.where} was made with "
             f"{layout.n_buckets}. Set it back; a lake keeps its buckets."
         )
     window = [day - ONE_DAY * back for back in range(settings.model.window_days)]
     days = [d for d in window if d == day or not staged_rows(lake, d)]
-    for span in spans(days[1:], one_by_one=source.by_day(settings.source)):
-        if source.files(settings.source, span[0]) or not source.by_day(settings.source):
-            stage_span(lake, layout, settings, span)  # a file that comes later is staged then
-    stage_span(lake, layout, settings, [day])
+    try:
+        for span in spans(days[1:], one_by_one=source.by_day(settings.source)):
+            if source.files(settings.source, span[0]) or not source.by_day(settings.source):
+                stage_span(lake, layout, settings, span)  # a file that comes later is staged then
+        stage_span(lake, layout, settings, [day])
+    except DataError as error:
+        raise reported(day, error, settings) from error
     missing = sum(lake.current("actions", day=d) is None for d in window)
     manifest = lake.require("actions", f"pinnersage stage --day {day}", day=day)
     return StageReport(
@@ -69,6 +90,31 @@ def run(day: date, settings: Settings) -> StageReport:
         window_days_missing=missing,
         version=manifest.version,
     )
+
+
+def reported(day: date, error: DataError, settings: Settings) -> ChecksError:
+    """Return an error as that of a day whose quality report, written here, says why it stopped."""
+    from pinnersage import pages, quality  # noqa: PLC0415 (pandas, for a day that fails)
+
+    rule, runbook, rows = "raw actions can be read", "missing day", []
+    if isinstance(error, SchemaError):
+        rule, runbook, rows = "raw actions have their columns and types", "schema", error.columns
+    stopped = [quality.stopped(rule, str(error), table="raw actions", rows=rows, runbook=runbook)]
+    if isinstance(error, UnusableError):
+        stopped = [
+            quality.stopped(
+                f"none is {item['name']}",
+                f"{item['n_rows']:,} of {error.n_rows:,} rows of {error.day}",
+                table="raw actions",
+                rows=item["examples"],
+                runbook="unusable rows",
+                expected=f"<= {error.limit:.1%} of all rows, with those of other checks",
+            )
+            for item in error.checks
+        ]
+    report = quality.QualityReport(day=day, outcomes=stopped, measures={})
+    page = pages.write_quality(report, open_storage(settings))
+    return ChecksError(f"{error} Report: {page}", day, report.version)
 
 
 def staged_rows(lake: Lake, day: date) -> int:
@@ -94,9 +140,16 @@ def stage_span(lake: Lake, layout: Layout, settings: Settings, days: list[date])
     with lake.workspace() as work, queries.connect(work / "spill", settings.run) as con:
         types = source.view(con, settings.source, days[0])
         if types != (layout.user_id, layout.pin_id):
-            raise DataError(
+            agreed = layout.user_id, layout.pin_id
+            names = settings.source.user, settings.source.pin
+            raise SchemaError(
                 f"{settings.source.actions}: ids of user and pin are {types}, and the lake holds "
-                f"{(layout.user_id, layout.pin_id)}. Cast them when you export."
+                f"{agreed}. Cast them when you export. See runbook: schema.",
+                [
+                    source.wrong(name, want, found)
+                    for name, want, found in zip(names, agreed, types, strict=True)
+                    if want != found
+                ],
             )
         span = {"start": start_of(days[0]), "end": end_of(days[-1]), "by_day": by_day}
         try:
@@ -124,19 +177,28 @@ def refuse_unusable(day: date, report: dict[str, Any], settings: Settings) -> No
     unusable = sum(count for reason, count in dropped.items() if reason not in harmless)
     total = report["rows"] + unusable + dropped.get("duplicate", 0)
     limit = settings.checks.max_unusable_share
+    found = [item for item in report["checks"] if item["n_rows"]]
     if unusable > limit * total:
-        raise DataError(
+        raise UnusableError(
             f"{day}: {unusable:,} of {total:,} raw rows cannot be used (limit {limit:.1%}): "
             f"{dropped}. Mend the source, or raise checks.max_unusable_share. "
-            "See runbook: unusable rows."
+            "See runbook: unusable rows.",
+            day,
+            [item for item in found if item["name"] != REPEATS],
+            n_rows=total,
+            limit=limit,
         )
     repeats, limit = dropped.get("duplicate", 0), settings.checks.max_duplicate_share
     if repeats > limit * total:
-        raise DataError(
+        raise UnusableError(
             f"{day}: {repeats:,} of {total:,} raw rows repeat an event (limit {limit:.0%}). Is "
             f"source.event ({settings.source.event or 'not set: equal rows are repeats'}) the "
             "event's own id? Mend it, or raise checks.max_duplicate_share. "
-            "See runbook: unusable rows."
+            "See runbook: unusable rows.",
+            day,
+            [item for item in found if item["name"] == REPEATS],
+            n_rows=total,
+            limit=limit,
         )
 
 

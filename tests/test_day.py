@@ -1,8 +1,12 @@
 """A whole day without Airflow."""
 
-from worlds import DAY
+import shutil
 
-from pinnersage import day, retrieve
+from worlds import DAY, items_of, source_of
+
+from pinnersage import config, day, init, retrieve
+from pinnersage.release import Releases
+from pinnersage.stores.folder import Folder
 
 
 def quiet(step, report):
@@ -27,6 +31,27 @@ def test_second_run_changes_nothing(settings):
     day.run(DAY, settings, quiet)
 
     assert snapshot(settings.home) == before
+
+
+def test_a_day_on_an_object_store_has_the_manifests_of_a_folder(finished, bucket, tiny, tmp_path):
+    """Another machine, with nothing of its own but the settings, reads them there."""
+    home = tmp_path / "first"
+    source, items = source_of(tiny), items_of(tiny)
+    init.run(home, source, items, n_buckets=finished.lake.n_buckets, lake_root=bucket.where)
+    day.run(DAY, config.load(home), quiet)
+
+    stored = {entry.key for entry in bucket.list("")}
+    folder = Folder(finished.home)
+    there = {entry.key for name in ("lake", "releases", "reports") for entry in folder.list(name)}
+    assert stored == there
+    for key in stored:
+        assert bucket.read(key) == folder.read(key), key
+    assert not (home / "lake").exists()
+
+    other = tmp_path / "second"
+    other.mkdir()
+    shutil.copy(home / "pinnersage.toml", other)
+    assert Releases(config.load(other)).live() == Releases(finished).live()
 
 
 def snapshot(home):

@@ -100,7 +100,7 @@ def test_a_live_index_that_is_gone_is_named(finished):
 
 
 def test_a_damaged_pointer_is_a_finding(finished):
-    (Releases(finished).folder / "live.json").write_text("{")
+    (Releases(finished).storage.root / "live.json").write_text("{")
 
     found = findings(finished)["live release"]
 

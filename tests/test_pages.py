@@ -3,12 +3,14 @@
 import json
 import re
 from datetime import date
+from pathlib import Path
 
 import jinja2
 import pytest
 
 from pinnersage import pages
 from pinnersage.quality import Outcome, QualityReport
+from pinnersage.stores.folder import Folder
 
 MEASURES = {
     "n_users": 1234,
@@ -38,7 +40,8 @@ def outcome(status="passed", rule="a rule", **more):
 
 
 def written(tmp_path, *outcomes):
-    return pages.write_quality(report(*outcomes), tmp_path).read_text(encoding="utf-8")
+    page = pages.write_quality(report(*outcomes), Folder(tmp_path))
+    return Path(page).read_text(encoding="utf-8")
 
 
 def test_page_loads_nothing_from_elsewhere(tmp_path):
@@ -47,9 +50,12 @@ def test_page_loads_nothing_from_elsewhere(tmp_path):
 
 
 def test_same_facts_lie_beside_it_for_machines(tmp_path):
-    page = pages.write_quality(report(outcome("failed")), tmp_path)
-    facts = json.loads((page.parent / "report.json").read_text())
-    assert QualityReport.model_validate(facts) == report(outcome("failed"))
+    made = report(outcome("failed"))
+    folder = Path(pages.write_quality(made, Folder(tmp_path))).parent
+    for name in ("report", made.version):
+        facts = json.loads((folder / f"{name}.json").read_text())
+        assert QualityReport.model_validate(facts) == made
+    assert (folder / f"{made.version}.html").read_bytes() == (folder / "index.html").read_bytes()
 
 
 @pytest.mark.parametrize(
@@ -96,7 +102,7 @@ def test_bars_are_in_order_and_to_scale():
 
 def test_a_day_without_users_has_a_page(tmp_path):
     empty = report(outcome("failed")).model_copy(update={"histograms": {"importance": {}}})
-    assert pages.write_quality(empty, tmp_path).is_file()
+    assert Path(pages.write_quality(empty, Folder(tmp_path))).is_file()
 
 
 def test_a_value_that_is_missing_is_an_error():
@@ -106,7 +112,9 @@ def test_a_value_that_is_missing_is_an_error():
 
 def test_written_again_is_the_same(tmp_path):
     assert written(tmp_path, outcome()) == written(tmp_path, outcome())
-    assert sorted(p.name for p in (tmp_path / "quality" / "day=2026-04-05").iterdir()) == [
-        "index.html",
-        "report.json",
-    ]
+    version = report(outcome()).version
+    written_files = (tmp_path / "reports" / "quality" / "day=2026-04-05").iterdir()
+    assert {path.name for path in written_files} == {
+        *("index.html", "report.json"),
+        *(f"{version}.html", f"{version}.json"),
+    }

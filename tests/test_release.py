@@ -380,7 +380,7 @@ def test_a_release_whose_stores_are_gone_is_refused(home, store):
 
 def test_a_damaged_record_is_named(home):
     home.day(ONE)
-    (home.releases.folder / "live.json").write_text('{"live": 1')
+    (home.releases.storage.root / "live.json").write_text('{"live": 1')
 
     with pytest.raises(DataError, match=r"live\.json"):
         home.releases.live()
@@ -413,7 +413,7 @@ def test_a_full_disk_is_an_error_that_may_pass(home, monkeypatch):
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patched:
-        patched.setattr("pinnersage.release.write_atomically", full)
+        patched.setattr("pinnersage.stores.folder.write_atomically", full)
         with pytest.raises(TransientError, match="is full"):
             home.release(TWO)
 

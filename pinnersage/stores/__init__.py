@@ -13,14 +13,26 @@ if TYPE_CHECKING:  # a builder's child process imports this package and needs no
     from pinnersage.config import Settings
     from pinnersage.stores.keyvalue import KeyValueStore
     from pinnersage.stores.lake import Lake
+    from pinnersage.stores.storage import Storage
     from pinnersage.stores.vectors import VectorStore
 
 
+def open_storage(settings: "Settings") -> "Storage":
+    """Return where lake, releases and reports are: the home folder, or an object store."""
+    if not settings.lake.root:
+        from pinnersage.stores.folder import Folder  # noqa: PLC0415 (only the one in force)
+
+        return Folder(settings.home)
+    from pinnersage.stores.s3 import S3  # noqa: PLC0415
+
+    return S3(settings.lake.root, settings.home / "cache", cache_gb=settings.lake.cache_gb)
+
+
 def open_lake(settings: "Settings") -> "Lake":
-    """Return the lake of the home folder."""
+    """Return the lake."""
     from pinnersage.stores.lake import Lake  # noqa: PLC0415 (a builder's child needs no pyarrow)
 
-    return Lake(settings.home / "lake")
+    return Lake(open_storage(settings).under("lake"))
 
 
 def open_keyvalue(settings: "Settings") -> "KeyValueStore":

@@ -11,7 +11,6 @@ A step that is killed leaves files that no manifest names. A partition computed 
 import contextlib
 import hashlib
 import json
-import os
 from collections.abc import Iterator
 from datetime import date
 from pathlib import Path
@@ -23,8 +22,11 @@ from pydantic import BaseModel, ConfigDict, field_validator
 
 from pinnersage.errors import ConfigError, DataError
 from pinnersage.schema import IdType
-from pinnersage.stores.disk import aside, disk_errors, write_atomically
+from pinnersage.stores.disk import aside
+from pinnersage.stores.folder import Folder
+from pinnersage.stores.storage import Storage
 
+LAYOUT = "lake.json"
 ROW_GROUP = 122_880
 FOLDERS = ("version", "day", "bucket")
 """Keys of partitions, the outermost folder first."""
@@ -88,53 +90,53 @@ class Layout(BaseModel):
 
 
 class Lake:
-    """The tables under one folder."""
+    """The tables of one storage, or of one folder."""
 
-    def __init__(self, root: Path) -> None:
-        self.root = root
+    def __init__(self, storage: Storage | Path) -> None:
+        self.storage: Storage = Folder(storage) if isinstance(storage, Path) else storage
+
+    @property
+    def where(self) -> str:
+        """The root, for people."""
+        return self.storage.where
 
     @property
     def layout(self) -> Layout:
         """Buckets and identifier types of this lake."""
-        path = self.root / "lake.json"
-        if not path.is_file():
+        path, data = f"{self.where}/{LAYOUT}", self.storage.read(LAYOUT)
+        if data is None:
             raise ConfigError(f"{path} does not exist: no lake there yet. Make it: pinnersage init")
         with broken_file(path):
-            return Layout.model_validate_json(path.read_bytes())
+            return Layout.model_validate_json(data)
 
     def create(self, layout: Layout) -> None:
         """Make the lake, or accept one that is laid out the same."""
-        path = self.root / "lake.json"
-        if path.is_file() and self.layout != layout:
+        if self.storage.exists(LAYOUT) and self.layout != layout:
             raise ConfigError(
-                f"{self.root} is laid out as {self.layout.model_dump()}, asked for is "
+                f"{self.where} is laid out as {self.layout.model_dump()}, asked for is "
                 f"{layout.model_dump()}. A lake keeps its layout: choose a new home folder."
             )
-        self.root.mkdir(parents=True, exist_ok=True)
-        write_atomically(path, canonical(layout.model_dump(mode="json")))
-
-    @property
-    def scratch(self) -> Path:
-        """Folder for what is not finished; on the lake's own file system, so moves are atomic."""
-        return self.root / ".scratch"
+        self.storage.write(LAYOUT, canonical(layout.model_dump(mode="json")))
 
     @contextlib.contextmanager
     def workspace(self) -> Iterator[Path]:
         """Yield a folder for unfinished files, gone afterwards; a full disk becomes our error."""
-        with aside(self.scratch) as folder:
+        with aside(self.storage.scratch) as folder:
             yield folder.path
 
-    def folder(self, table: str, **keys: object) -> Path:
-        """Return the folder of a partition."""
-        return self.root.joinpath(table, *(f"{k}={v}" for k, v in keys.items()))
+    def holds(self, file: DataFile) -> bool:
+        """Return whether a file of a manifest is still there."""
+        return self.storage.exists(file.path)
 
     def path(self, file: DataFile) -> Path:
-        """Return where a file of a manifest is."""
-        return self.root / file.path
+        """Return where to read a file of a manifest."""
+        return self.storage.local(file.path)
 
-    def paths(self, manifest: Manifest) -> list[str]:
-        """Return all files of a manifest, in its order."""
-        return [str(self.path(file)) for file in manifest.files]
+    def paths(self, *manifests: Manifest, bucket: int | None = None) -> list[str]:
+        """Return where to read the files of some manifests, all or one bucket's, in their order."""
+        files = (file for manifest in manifests for file in manifest.files)
+        wanted = (file.path for file in files if bucket is None or file.bucket == bucket)
+        return [str(path) for path in self.storage.locals(wanted)]
 
     def add(self, source: Path, table: str, rows: int, **keys: object) -> DataFile:
         """Move a finished file to its content's name in a partition, and return its entry.
@@ -145,14 +147,12 @@ class Lake:
         with source.open("rb") as file:
             while block := file.read(1 << 20):
                 digest.update(block)
-            os.fsync(file.fileno())
-        target = self.folder(table, **keys) / "data" / f"{digest.hexdigest()[:24]}{source.suffix}"
+        target = f"{place(table, **keys)}/data/{digest.hexdigest()[:24]}{source.suffix}"
         size = source.stat().st_size
-        target.parent.mkdir(parents=True, exist_ok=True)
-        source.replace(target)
+        self.storage.add(source, target)
         bucket = keys.get("bucket")
         return DataFile(
-            path=str(target.relative_to(self.root)),
+            path=target,
             rows=rows,
             bytes=size,
             bucket=bucket if isinstance(bucket, int) else None,
@@ -166,59 +166,67 @@ class Lake:
 
     def commit(self, manifest: Manifest) -> Manifest:
         """Make a version of a partition the current one; the last thing that a step writes."""
-        folder = self.folder(manifest.table, **manifest.partition)
+        folder = place(manifest.table, **manifest.partition)
         data = canonical(manifest.model_dump(mode="json"))
-        with disk_errors(self.root):
-            version = folder / "manifests" / f"{manifest.version}.json"
-            if not version.is_file():
-                write_atomically(version, data)
-            current = folder / "manifest.json"
-            if not current.is_file() or current.read_bytes() != data:
-                write_atomically(current, data)
+        for name in (f"{folder}/manifests/{manifest.version}.json", f"{folder}/manifest.json"):
+            if self.storage.read(name) != data:
+                self.storage.write(name, data)
         return manifest
 
     def retire(self, table: str, **keys: object) -> None:
         """Leave a partition without a current version; those that a release names can be read."""
-        (self.folder(table, **keys) / "manifest.json").unlink(missing_ok=True)
+        self.storage.remove(f"{place(table, **keys)}/manifest.json")
 
     def current(self, table: str, **keys: object) -> Manifest | None:
         """Return the current version of a partition, or None."""
-        path = self.folder(table, **keys) / "manifest.json"
-        return read_manifest(path) if path.is_file() else None
+        name = f"{place(table, **keys)}/manifest.json"
+        data = self.storage.read(name)
+        return None if data is None else parse_manifest(data, f"{self.where}/{name}")
 
     def require(self, table: str, next_step: str, **keys: object) -> Manifest:
         """Return the current version of a partition, or say which step would make it."""
         manifest = self.current(table, **keys)
         if manifest is None:
             named = ", ".join(f"{k} {v}" for k, v in keys.items())
-            raise DataError(f"No {table} of {named} in {self.root}. Run first: {next_step}")
+            raise DataError(f"No {table} of {named} in {self.where}. Run first: {next_step}")
         return manifest
 
     def version(self, table: str, version: str, **keys: object) -> Manifest:
         """Return one version of a partition, current or not."""
-        path = self.folder(table, **keys) / "manifests" / f"{version}.json"
-        if not path.is_file():
+        name = f"{place(table, **keys)}/manifests/{version}.json"
+        data = self.storage.read(name)
+        if data is None:
             raise DataError(
-                f"{path} is gone, and something names it. Restore it, or compute the day again "
-                "and promote it. See runbook: missing manifest."
+                f"{self.where}/{name} is gone, and something names it. Restore it, or compute the "
+                "day again and promote it. See runbook: missing manifest."
             )
-        return read_manifest(path)
+        return parse_manifest(data, f"{self.where}/{name}")
 
     def days(self, table: str) -> list[date]:
         """Return the days of a table that have a current version, ascending."""
-        found = (self.root / table).glob("day=*/manifest.json")
-        return sorted(date.fromisoformat(path.parent.name.removeprefix("day=")) for path in found)
+        folders = [name for name in self.storage.names(table) if name.startswith("day=")]
+        return [
+            date.fromisoformat(name.removeprefix("day="))
+            for name in folders
+            if self.storage.exists(f"{table}/{name}/manifest.json")
+        ]
 
     def versions(self, table: str) -> list[Manifest]:
         """Return the current manifests of a table that has versions, by name."""
-        found = sorted((self.root / table).glob("version=*/manifest.json"))
-        return [read_manifest(path) for path in found]
+        names = [name for name in self.storage.names(table) if name.startswith("version=")]
+        found = (self.current(table, version=name.removeprefix("version=")) for name in names)
+        return [manifest for manifest in found if manifest is not None]
 
 
-def read_manifest(path: Path) -> Manifest:
-    """Return a manifest from its file."""
+def place(table: str, **keys: object) -> str:
+    """Return the folder of a partition, relative to the lake."""
+    return "/".join((table, *(f"{k}={v}" for k, v in keys.items())))
+
+
+def parse_manifest(data: bytes, path: str) -> Manifest:
+    """Return a manifest from its file's content; ``path`` is for the error."""
     try:
-        return Manifest.model_validate_json(path.read_bytes())
+        return Manifest.model_validate_json(data)
     except ValueError as error:
         raise DataError(
             f"{path} is not a manifest: {str(error).splitlines()[0]}. Restore the file or compute "
@@ -238,7 +246,7 @@ def write_parquet(table: pa.Table, path: Path) -> None:
 
 
 @contextlib.contextmanager
-def broken_file(path: Path) -> Iterator[None]:
+def broken_file(path: Path | str) -> Iterator[None]:
     """Turn what readers say of a file that is damaged or gone into an error that names it."""
     try:
         yield

@@ -13,8 +13,7 @@ import pyarrow as pa
 import pytest
 
 from pinnersage.errors import ConfigError, DataError, TransientError
-from pinnersage.stores import disk
-from pinnersage.stores import lake as lake_module
+from pinnersage.stores import disk, folder
 from pinnersage.stores.disk import disk_errors, write_atomically
 from pinnersage.stores.lake import Lake, Layout, Manifest, canonical
 
@@ -47,7 +46,9 @@ def read(lake, manifest):
 
 
 def files_of(lake):
-    return {str(p.relative_to(lake.root)) for p in lake.root.rglob("*") if p.is_file()}
+    return {
+        str(p.relative_to(lake.storage.root)) for p in lake.storage.root.rglob("*") if p.is_file()
+    }
 
 
 def test_nothing_is_there_before_the_commit(lake):
@@ -68,13 +69,13 @@ def test_commit_makes_the_partition(lake):
 
 def test_commit_is_the_last_thing_written(lake, monkeypatch):
     order = []
-    real = lake_module.write_atomically
+    real = folder.write_atomically
 
     def watched(path, data):
         order.append(path.name)
         real(path, data)
 
-    monkeypatch.setattr(lake_module, "write_atomically", watched)
+    monkeypatch.setattr(folder, "write_atomically", watched)
     manifest = write(lake, [1])
     assert order == [f"{manifest.version}.json", "manifest.json"]
 
@@ -90,9 +91,9 @@ def test_older_version_is_readable_after_the_day_is_computed_again(lake):
 
 def test_same_content_again_changes_no_file(lake):
     write(lake, [1, 2])
-    before = {name: (lake.root / name).stat().st_mtime_ns for name in files_of(lake)}
+    before = {name: (lake.storage.root / name).stat().st_mtime_ns for name in files_of(lake)}
     write(lake, [1, 2])
-    after = {name: (lake.root / name).stat().st_mtime_ns for name in files_of(lake)}
+    after = {name: (lake.storage.root / name).stat().st_mtime_ns for name in files_of(lake)}
     assert set(after) == set(before)
     manifests = [name for name in before if name.endswith(".json")]
     assert all(after[name] == before[name] for name in manifests)
@@ -106,7 +107,7 @@ def test_version_that_is_gone_says_what_to_do(lake):
 
 def test_manifest_that_is_broken_is_a_data_error(lake):
     write(lake, [1])
-    (lake.folder("numbers", day="2026-04-05") / "manifest.json").write_text("{half")
+    (lake.storage.root / "numbers/day=2026-04-05/manifest.json").write_text("{half")
     with pytest.raises(DataError, match=r"manifest.json is not a manifest"):
         lake.current("numbers", day="2026-04-05")
 
@@ -117,7 +118,7 @@ def test_manifest_has_one_name_in_memory_and_on_disk(lake):
     again = lake.require("numbers", "write", day="2026-04-05", bucket=3)
     assert again.ref == manifest.ref == f"numbers/day=2026-04-05/bucket=3@{manifest.version}"
     lake.commit(again)
-    assert not (lake.root / "numbers" / "bucket=3").exists()
+    assert not (lake.storage.root / "numbers" / "bucket=3").exists()
 
 
 def test_manifest_bytes_depend_on_its_values_alone():
@@ -147,14 +148,14 @@ def test_workspace_is_gone_after_success_and_after_failure(lake):
         (work / "file").write_text("x")
     with pytest.raises(FileNotFoundError), lake.workspace() as work:
         (work / "file").rename(work / "elsewhere")
-    assert list(lake.scratch.iterdir()) == []
+    assert list(lake.storage.scratch.iterdir()) == []
 
 
 KILLED = """
 import os, signal, sys
 from pathlib import Path
 import pyarrow as pa
-from pinnersage.stores import lake as module
+from pinnersage.stores import folder as module
 from pinnersage.stores.lake import Lake, Manifest
 lake, moment = Lake(Path(sys.argv[1])), sys.argv[2]
 kill = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
@@ -182,7 +183,7 @@ lake.commit(Manifest(table="numbers", partition={"day": "2026-04-05"}, files=(fi
 def test_killed_writer_leaves_what_was_there(lake, moment, before):
     old = write(lake, before) if before else None
     done = subprocess.run(
-        [sys.executable, "-c", KILLED, str(lake.root), moment], timeout=60, check=False
+        [sys.executable, "-c", KILLED, str(lake.storage.root), moment], timeout=60, check=False
     )
     assert done.returncode == -signal.SIGKILL
     assert lake.current("numbers", day="2026-04-05") == old
@@ -204,7 +205,7 @@ def test_full_disk_is_an_error_that_may_pass(lake, monkeypatch):
     monkeypatch.undo()
     assert lake.current("numbers", day="2026-04-05") == old
     assert not [name for name in files_of(lake) if Path(name).name.startswith(".manifest")]
-    assert list(lake.scratch.iterdir()) == []
+    assert list(lake.storage.scratch.iterdir()) == []
 
 
 LIMITED = """
@@ -223,9 +224,9 @@ except Exception as error:
 
 
 def test_file_size_limit_of_the_process_is_a_full_disk(lake, on_a_full_disk):
-    program = LIMITED.replace("sys.argv[1]", repr(str(lake.root)))
+    program = LIMITED.replace("sys.argv[1]", repr(str(lake.storage.root)))
     said = on_a_full_disk(program, 50_000)
-    assert said.startswith(f"TransientError {lake.scratch} is full")
+    assert said.startswith(f"TransientError {lake.storage.scratch} is full")
     assert lake.current("numbers", day="2026-04-05") is None
 
 
@@ -243,7 +244,7 @@ def test_file_is_replaced_whole_or_not_at_all(tmp_path, monkeypatch):
     def killed(_handle):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(lake_module.os, "fsync", killed)
+    monkeypatch.setattr(disk.os, "fsync", killed)
     with pytest.raises(KeyboardInterrupt):
         write_atomically(path, b"new")
     assert path.read_bytes() == b"old"
@@ -270,6 +271,6 @@ def test_versions_are_listed_by_name(lake):
 
 def test_manifest_is_plain_json_for_any_reader(lake):
     manifest = write(lake, [1, 2])
-    raw = json.loads((lake.folder("numbers", day="2026-04-05") / "manifest.json").read_text())
+    raw = json.loads((lake.storage.root / "numbers/day=2026-04-05/manifest.json").read_text())
     assert raw["rows"] == 2
     assert raw["files"][0]["path"] == manifest.files[0].path

@@ -1,0 +1,90 @@
+"""S3: copies that are kept, and what the store or the way to it says."""
+
+import os
+import time
+
+import pytest
+
+from pinnersage.errors import ConfigError, DataError, TransientError
+from pinnersage.stores import open_storage, s3
+from pinnersage.stores.s3 import S3, trim
+
+
+def test_a_copy_is_fetched_once(bucket):
+    bucket.write("t/abc.bin", b"content")
+    path = bucket.local("t/abc.bin")
+    bucket.remove("t/abc.bin")
+    assert bucket.local("t/abc.bin") == path
+    assert path.read_bytes() == b"content"
+
+
+def test_two_roots_do_not_share_copies(bucket):
+    bucket.under("one").write("a", b"1")
+    bucket.under("two").write("a", b"2")
+    assert bucket.under("one").local("a").read_bytes() == b"1"
+    assert bucket.under("two").local("a").read_bytes() == b"2"
+
+
+def test_a_file_that_is_gone_is_a_data_error_and_leaves_no_copy(bucket):
+    with pytest.raises(DataError, match=r"t/none.bin is gone, and something names it"):
+        bucket.local("t/none.bin")
+    assert [path for path in bucket.cache.rglob("*") if path.is_file()] == []
+
+
+def test_copies_used_longest_ago_go_first_and_fresh_ones_stay(tmp_path):
+    now = time.time()
+    for age, name in enumerate("abcd"):
+        (tmp_path / name).write_bytes(b"x" * 10)
+        os.utime(tmp_path / name, (now - age * 3600, now - age * 3600))
+    trim(tmp_path, 20, unused_since=now - 1800)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "b"]
+    trim(tmp_path, 0, unused_since=now - 1800)
+    assert [path.name for path in tmp_path.iterdir()] == ["a"]
+
+
+def test_a_bucket_that_is_not_there_is_a_setting_to_mend(bucket):
+    gone = S3("s3://no-such-bucket/x", bucket.cache)
+    with pytest.raises(ConfigError, match=r"s3://no-such-bucket/x.*lake.root"):
+        gone.write("a", b"")
+
+
+def test_a_store_that_is_away_may_come_back(bucket, monkeypatch):
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
+    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
+    s3._file_system.cache_clear()
+    try:
+        with pytest.raises(TransientError, match=r"cannot be reached.*AWS_ENDPOINT_URL"):
+            bucket.read("a")
+    finally:
+        s3._file_system.cache_clear()
+
+
+def test_no_credentials_says_which_variables(bucket, monkeypatch):
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    s3._file_system.cache_clear()
+    try:
+        with pytest.raises(ConfigError, match="AWS_ACCESS_KEY_ID"):
+            bucket.write("a", b"")
+    finally:
+        s3._file_system.cache_clear()
+
+
+@pytest.mark.parametrize(
+    "root", ["gs://bucket/x", "s3://key:secret@bucket/x", "s3://b/x/", "/data"]
+)
+def test_other_roots_are_refused(settings, root):
+    from pinnersage import config
+
+    with pytest.raises(ConfigError, match=r"lake.root"):
+        config.build(settings.home, {"lake": {"root": root}})
+
+
+def test_the_setting_chooses_the_store(settings):
+    from worlds import change
+
+    chosen = open_storage(change(settings, lake={"root": "s3://bucket/prefix", "cache_gb": 3}))
+    assert chosen.where == "s3://bucket/prefix"
+    assert chosen.cache == settings.home / "cache"
+    assert chosen.cache_gb == 3
