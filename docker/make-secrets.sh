@@ -18,7 +18,7 @@ make() {
     echo "made $1"
 }
 
-for name in postgres_password redis_password qdrant_api_key jwt_secret api_secret_key admin_password; do
+for name in postgres_password broker_password redis_password qdrant_api_key jwt_secret api_secret_key admin_password; do
     make "$1/$name" hex
 done
 make "$1/fernet_key" fernet

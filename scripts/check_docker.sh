@@ -1,12 +1,14 @@
 #!/bin/sh
 # What can be said about docker/ without an engine: the Dockerfile and the scripts are linted,
-# compose.yaml fits its schema and, where the compose plugin is there, resolves.
+# compose.yaml fits its schema and, where the compose plugin is there, resolves; the pod template
+# fits Kubernetes.
 set -eu
 
 cd "$(dirname -- "$0")/.."
 BIN=${BIN:-.venv/bin}
 "$BIN/hadolint" docker/Dockerfile
 "$BIN/check-jsonschema" --quiet --builtin-schema vendor.compose-spec docker/compose.yaml
+"$BIN/kubernetes-validate" --strict --quiet docker/kubernetes/pod-template.yaml
 if command -v shellcheck >/dev/null 2>&1; then
     shellcheck docker/*.sh scripts/*.sh
 else

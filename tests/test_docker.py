@@ -21,6 +21,7 @@ SERVICES = COMPOSE["services"]
 DOCKERFILE = re.sub(r"\\\n", " ", (ROOT / "docker/Dockerfile").read_text(encoding="utf-8"))
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 LOCKS = ("dev", "airflow", "lib", "build")
+LINTERS = ("hadolint", "check-jsonschema", "kubernetes-validate")
 ONE_SHOT = {"airflow-init", "cli"}
 
 each_service = pytest.mark.parametrize("name", SERVICES)
@@ -109,7 +110,7 @@ def test_secrets_that_a_service_reads_are_mounted(name):
 def test_airflow_services_share_one_set_of_settings():
     airflow = [s for s in SERVICES.values() if s["image"].startswith("pinnersage-airflow:")]
     shared = [{k: v for k, v in s["environment"].items() if "AIRFLOW__" in k} for s in airflow]
-    assert len(shared) == 5
+    assert len(shared) == 6
     assert all(one == shared[0] for one in shared)
 
 
@@ -167,6 +168,58 @@ def test_entrypoint_hands_secrets_to_the_command_alone(tmp_path):
         text=True,
     )
     assert shown.stdout == "redis://:first@redis:6379/0 second\n"
+
+
+# --- Kubernetes --------------------------------------------------------------------------------
+
+POD_TEXT = (ROOT / "docker/kubernetes/pod-template.yaml").read_text(encoding="utf-8")
+BROKEN = {
+    "a word for a number": ("runAsUser: 10001", "runAsUser: nobody"),
+    "a key that is misspelt": ("restartPolicy:", "restartPolice:"),
+    "a container without a name": ("- name: base\n      image", "- image"),
+    "a volume without a name": ("- name: tmp\n      emptyDir", "- emptyDir"),
+}
+
+
+def objections(pod, tmp_path):
+    """What the validator says against a pod."""
+    path = tmp_path / "pod.yaml"
+    path.write_text(pod, encoding="utf-8")
+    tool = Path(sys.executable).with_name("kubernetes-validate")
+    command = [tool, "--strict", "--quiet", path]
+    checked = subprocess.run(command, check=False, capture_output=True, text=True)
+    assert bool(checked.returncode) == bool(checked.stdout)
+    return checked.stdout + checked.stderr
+
+
+def test_pod_fits_kubernetes(tmp_path):
+    assert objections(POD_TEXT, tmp_path) == ""
+
+
+@pytest.mark.parametrize("fault", BROKEN)
+def test_a_broken_pod_is_seen(fault, tmp_path):
+    right, wrong = BROKEN[fault]
+    assert POD_TEXT.count(right) == 1
+    assert "did not validate" in objections(POD_TEXT.replace(right, wrong), tmp_path)
+
+
+def test_pod_has_no_rights_and_no_password():
+    pod = yaml.safe_load(POD_TEXT)["spec"]
+    task = pod["containers"][0]
+    assert task["name"] == "base", "the name by which Airflow finds the container"
+    assert task["image"] == SERVICES["worker"]["image"]
+    assert pod["securityContext"]["runAsNonRoot"]
+    assert pod["securityContext"]["runAsUser"] == 10001, "as in the image"
+    assert task["securityContext"] == {
+        "allowPrivilegeEscalation": False,
+        "readOnlyRootFilesystem": True,
+        "capabilities": {"drop": ["ALL"]},
+    }
+    assert pod["automountServiceAccountToken"] is False
+    for variable in task["env"]:
+        if re.search(r"PASSWORD|SECRET|KEY$|CONN|REDIS_URL", variable["name"]):
+            assert set(variable["valueFrom"]) == {"secretKeyRef"}
+    assert {m["name"] for m in task["volumeMounts"]} == {v["name"] for v in pod["volumes"]}
 
 
 # --- Dockerfile --------------------------------------------------------------------------------
@@ -257,8 +310,8 @@ def test_one_version_of_uv():
 
 def test_linters_pass():
     tools = Path(sys.executable).parent
-    if not all((tools / tool).exists() for tool in ("hadolint", "check-jsonschema")):
-        pytest.skip("hadolint or check-jsonschema is not installed")
+    if not all((tools / tool).exists() for tool in LINTERS):
+        pytest.skip(f"one of {LINTERS} is not installed")
     checked = subprocess.run(
         [shutil.which("sh"), str(ROOT / "scripts/check_docker.sh")],
         env={"BIN": str(tools), "PATH": "/usr/bin:/bin:/usr/local/bin", "HOME": "/nonexistent"},
