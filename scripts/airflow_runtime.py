@@ -4,6 +4,7 @@
     python scripts/airflow_runtime.py up [--port N]      start in the background, wait for health
     python scripts/airflow_runtime.py down | status
     python scripts/airflow_runtime.py test-run DAG DAY   one run in this terminal, without servers
+    python scripts/airflow_runtime.py worker [ARGS...]   run tasks of CeleryExecutor, until stopped
     python scripts/airflow_runtime.py airflow ARGS...    any Airflow command, in this environment
 
 Everything lives under ``$PINNERSAGE_HOME/airflow`` (default ``.demo/home`` in the checkout).
@@ -36,13 +37,27 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[1]
 AIRFLOW = Path(sys.executable).with_name("airflow")
 
+CORES = os.cpu_count() or 1
+# Several machines together have more cores than this one: the variable says how many.
+SLOTS = int(os.environ.get("PINNERSAGE_COMPUTE_SLOTS") or CORES)
 POOLS = {
-    "pinnersage_compute": (os.cpu_count() or 1, "Tasks that fill a core; a slot a core"),
+    "pinnersage_compute": (SLOTS, "Tasks that fill a core; a slot a core of all machines"),
     "pinnersage_publish": (1, "Writes to the stores and moves of the live release: one at a time"),
 }
-# No triggerer: nothing here defers. The log server is left out since it listens on every
-# address, and the API server reads the same disk.
-COMPONENTS = (["api-server"], ["scheduler", "--skip-serve-logs"], ["dag-processor"])
+# Two more tasks than fill a core may be starting, publishing or waiting meanwhile.
+LIMITS = ("AIRFLOW__CORE__PARALLELISM", "AIRFLOW__CORE__MAX_ACTIVE_TASKS_PER_DAG")
+# The log servers are left out since they listen on every address, and the API server reads the
+# same disk. The triggerer waits for people who approve a day.
+COMPONENTS = (
+    ["api-server"],
+    ["scheduler", "--skip-serve-logs"],
+    ["dag-processor"],
+    ["triggerer", "--skip-serve-logs"],
+)
+WORKER = (
+    *("celery", "worker", "--skip-serve-logs"),
+    *("--queues", "compute,publish,default", "--concurrency", str(CORES)),
+)
 # What Airflow's own code warns of at every start, on a machine without graphviz.
 QUIET = (
     "ignore::DeprecationWarning,"
@@ -50,22 +65,24 @@ QUIET = (
     "ignore::UserWarning:fastapi.testclient"
 )
 DATABASE = "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN"
-HEALTHY = ("metadatabase", "scheduler", "dag_processor")
+HEALTHY = ("metadatabase", "scheduler", "dag_processor", "triggerer")
 
 # What `airflow dags test` prints of interest.
 STARTS = re.compile(r"\[DAG TEST\] starting task_id=(?P<task>\S+) map_index=(?:-1|(?P<index>\d+))")
 RETURNS = re.compile(r"Done\. Returned value was: (?P<report>.*?)(?: \[airflow\.task.*)?$")
 FAILS = re.compile(r"[\w.]+(?:Error|Exception): ")
 
-# Runs inside Airflow's interpreter: starting its command line once costs seconds. A pool that
-# is there keeps the size that somebody gave it.
+# Runs inside Airflow's interpreter: starting its command line once costs seconds. A pool keeps
+# the size that a person gave it: one that is neither ours of now nor ours of last time.
 MIGRATE = """
 import json, sys
 from airflow.models.pool import Pool
 from airflow.utils.db import initdb
 initdb()
-for name, (slots, description) in json.loads(sys.argv[1]).items():
-    if Pool.get_pool(name) is None:
+pools, before = map(json.loads, sys.argv[1:])
+for name, (slots, description) in pools.items():
+    pool = Pool.get_pool(name)
+    if pool is None or pool.slots == before.get(name, [None])[0]:
         Pool.create_or_update_pool(name, slots, description, include_deferred=False)
 """
 
@@ -73,14 +90,18 @@ for name, (slots, description) in json.loads(sys.argv[1]).items():
 def environment() -> dict[str, str]:
     """Variables that every Airflow process needs; the caller's own win for single settings."""
     home = Path(os.environ.get("PINNERSAGE_HOME") or ROOT / ".demo" / "home").resolve()
-    return os.environ | {
-        "PINNERSAGE_ROOT": str(ROOT),
-        "PINNERSAGE_HOME": str(home),
-        "AIRFLOW_HOME": str(home / "airflow"),
-        "AIRFLOW_CONFIG": str(ROOT / "airflow.cfg"),
-        "PATH": f"{AIRFLOW.parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}",
-        "PYTHONWARNINGS": os.environ.get("PYTHONWARNINGS") or QUIET,
-    }
+    return (
+        dict.fromkeys(LIMITS, str(SLOTS + 2))
+        | os.environ
+        | {
+            "PINNERSAGE_ROOT": str(ROOT),
+            "PINNERSAGE_HOME": str(home),
+            "AIRFLOW_HOME": str(home / "airflow"),
+            "AIRFLOW_CONFIG": str(ROOT / "airflow.cfg"),
+            "PATH": f"{AIRFLOW.parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}",
+            "PYTHONWARNINGS": os.environ.get("PYTHONWARNINGS") or QUIET,
+        }
+    )
 
 
 # --- prepare ---------------------------------------------------------------------------------
@@ -103,9 +124,10 @@ def prepare(env: dict[str, str]) -> None:
         if there and stamp.exists() and stamp.read_text() == text:
             return
         print("Airflow: preparing its database (once, some seconds)", flush=True)
+        before = json.loads(stamp.read_text())["pools"] if stamp.exists() else {}
         log = home / "prepare.log"
         with log.open("w") as out:
-            child = [sys.executable, "-c", MIGRATE, json.dumps(POOLS)]
+            child = [sys.executable, "-c", MIGRATE, json.dumps(POOLS), json.dumps(before)]
             done = subprocess.run(child, env=env, stdout=out, stderr=out, check=False)
         if done.returncode:
             raise SystemExit(f"Airflow's database could not be prepared. Log: {log}\n{tail(log)}")
@@ -142,6 +164,8 @@ def up(env: dict[str, str], port: int | None, patience: float) -> None:
     print(f"Airflow is up:  http://127.0.0.1:{record['port']}")
     print(f"  log in as     admin or viewer; passwords in {home}/secrets/passwords.json")
     print(f"  log           {record['log']}")
+    if env.get("AIRFLOW__CORE__EXECUTOR") == "CeleryExecutor":
+        print("  workers       on each machine: scripts/airflow_runtime.py worker")
     print("  stop          make down")
 
 
@@ -259,9 +283,16 @@ def status(env: dict[str, str]) -> None:
 # --- commands --------------------------------------------------------------------------------
 
 
-def airflow(env: dict[str, str], *args: str) -> None:
-    """Become an Airflow command."""
-    prepare(env)
+def become(env: dict[str, str], command: str, *args: str) -> None:
+    """Become an Airflow command, or a Celery worker for all queues with a task a core.
+
+    What is said last wins, so ``args`` may give a worker other queues or another concurrency. A
+    worker prepares nothing: that is the work of the machine with the scheduler.
+    """
+    if command == "worker":
+        args = (*WORKER, *args)
+    else:
+        prepare(env)
     os.execve(AIRFLOW, [str(AIRFLOW), *args], env)  # noqa: S606 (no shell is wanted)
 
 
@@ -400,7 +431,10 @@ def main() -> None:
     testing = commands.add_parser("test-run")
     testing.add_argument("dag")
     testing.add_argument("day", help="such as 2020-01-05: the day that is computed")
-    commands.add_parser("airflow", add_help=False).add_argument("args", nargs=argparse.REMAINDER)
+    for name in ("airflow", "worker"):
+        # No option of ours: what begins with a hyphen is handed on.
+        handing_on = commands.add_parser(name, add_help=False, prefix_chars="+")
+        handing_on.add_argument("args", nargs=argparse.REMAINDER)
     args = parser.parse_args()
 
     env = environment()
@@ -417,8 +451,8 @@ def main() -> None:
             status(env)
         case "test-run":
             test_run(env, args.dag, args.day)
-        case "airflow":
-            airflow(env, *args.args)
+        case "airflow" | "worker" as command:
+            become(env, command, *args.args)
 
 
 if __name__ == "__main__":

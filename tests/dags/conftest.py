@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from machines import broker, postgres  # noqa: F401 (fixtures)
 
 ROOT = Path(__file__).resolve().parents[2]
 RUNTIME = ROOT / "scripts" / "airflow_runtime.py"
@@ -88,6 +89,10 @@ class World:
         )
         assert done.returncode == 0, done.stderr
         return json.loads(done.stdout.splitlines()[-1])
+
+    def at(self, url: str) -> "Servers":
+        """The Airflow that answers at ``url``, whoever started it."""
+        return Servers(self, url)
 
     @contextmanager
     def servers(self) -> Iterator["Servers"]:
@@ -158,10 +163,10 @@ class Servers:
         body = {"logical_date": None, "partition_key": day and day.isoformat()}
         return self.api(f"/api/v2/dags/{dag}/dagRuns", body)["dag_run_id"]
 
-    def backfill(self, dag: str, first: date, last: date) -> str:
+    def backfill(self, dag: str, first: date, last: date, *, at_once: int = 1) -> str:
         """``airflow backfill create`` for the days from ``first`` to ``last``, both included."""
         return self.world.airflow(
-            *("backfill", "create", "--dag-id", dag, "--max-active-runs", "1"),
+            *("backfill", "create", "--dag-id", dag, "--max-active-runs", str(at_once)),
             *("--from-date", first.isoformat(), "--to-date", f"{last.isoformat()}T23:00"),
             *("--reprocess-behavior", "completed"),
         )
@@ -177,8 +182,8 @@ class Servers:
 
     def tasks(self, dag: str, run_id: str) -> list[dict[str, Any]]:
         """Task instances of a run: task_id, map_index, rendered_map_index, state, ..."""
-        run = urllib.parse.quote(run_id)
-        return self.api(f"/api/v2/dags/{dag}/dagRuns/{run}/taskInstances")["task_instances"]
+        url = f"/api/v2/dags/{dag}/dagRuns/{urllib.parse.quote(run_id)}/taskInstances?limit=100"
+        return self.api(url)["task_instances"]
 
     def wait_for_run(self, dag: str, run_id: str, patience: float = 600) -> str:
         """State in which a run ends."""
