@@ -42,13 +42,19 @@ class ClusterReport(BaseModel):
     version: str
 
 
-def run(day: date, bucket: int, settings: Settings) -> ClusterReport:
-    """Cluster one bucket's users for ``day``; replaces the bucket's partition."""
+def run(
+    day: date, bucket: int, settings: Settings, actions: pa.RecordBatchReader | None = None
+) -> ClusterReport:
+    """Cluster one bucket's users for ``day``; replaces the bucket's partition.
+
+    ``actions`` are the bucket's rows of the window, in any order, where another engine has read
+    them from the lake (``examples/spark_cluster.py``); the result is the same to the byte.
+    """
     lake = open_lake(settings)
     table = embeddings.open_version(lake, embeddings.valid_at(lake, "embeddings", day))
     with lake.workspace() as work, queries.connect(work / "spill", settings.run) as con:
         try:
-            counts = extract.label(con, lake, day, bucket, settings, table)
+            counts = extract.label(con, lake, day, bucket, settings, table, actions)
             found = extract.check(con, day, bucket, settings, lake.layout.n_buckets)
             path = work / "medoids.parquet"
             users = write_medoids(con, day, lake, settings, table, path)

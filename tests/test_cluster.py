@@ -6,6 +6,7 @@ import sys
 from collections import defaultdict
 from datetime import UTC, datetime, time, timedelta
 
+import duckdb
 import naive
 import numpy as np
 import pyarrow as pa
@@ -101,6 +102,17 @@ def test_second_run_leaves_the_same_bytes(own):
     before = {p: p.read_bytes() for p in sorted(root.rglob("*")) if p.is_file()}
     assert cluster_all(settings) == reports
     assert {p: p.read_bytes() for p in sorted(root.rglob("*")) if p.is_file()} == before
+
+
+def test_rows_that_another_engine_has_read_give_the_same_version(own):
+    settings, reports, _ = own
+    lake = Lake(settings.home / "lake")
+    for report in reports:
+        manifests = extract.window_manifests(lake, DAY, settings)
+        paths = lake.paths(*manifests, bucket=report.bucket)
+        rows = duckdb.read_parquet(paths, hive_partitioning=True).to_arrow_table()
+        rows = rows.take(np.random.default_rng(3).permutation(rows.num_rows))
+        assert cluster.run(DAY, report.bucket, settings, rows.to_reader(37)) == report
 
 
 def actions_by_hand(raw, settings):
