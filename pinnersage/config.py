@@ -13,7 +13,14 @@ import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    NonNegativeInt,
+    PositiveInt,
+    ValidationError,
+)
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -38,7 +45,12 @@ class Section(BaseModel):
 
 
 class LakeConfig(Section):
-    """How the lake is laid out; fixed when the lake is made."""
+    """Where the lake is and how it is laid out; fixed when the lake is made."""
+
+    root: Annotated[str, Field(pattern=r"^(s3://[^/@?#]+(/[^/@?#]+)*)?$")] = ""
+    """Where lake, releases and reports are: empty for the home folder, or ``s3://bucket/prefix``."""
+    cache_gb: Positive = 20.0
+    """Disk for local copies of an object store's files; those used longest ago go first."""
 
     n_buckets: Annotated[int, Field(ge=1, le=4096)] = 4
     """Buckets of users. One bucket is one Airflow task and bounds a task's memory."""
@@ -48,7 +60,7 @@ class SourceConfig(Section):
     """Where the raw actions are, and which of their columns mean what."""
 
     actions: str = ""
-    """Parquet file, folder or glob. With ``{day}`` in it, only that day's files are read."""
+    """Parquet file, folder or glob, or one at ``s3://``. With ``{day}``, only that day's files."""
     user: str = "user_id"
     """Column of the user's id: text or integer."""
     pin: str = "pin_id"
@@ -76,11 +88,29 @@ class ModelConfig(Section):
     """Actions of one user and day that count, newest kept: bulk imports exist."""
 
 
+Waivable = Literal[
+    "users against the day before",
+    "users who acted, against the same weekday before",
+    "a bucket with users is not suddenly empty",
+    "clusters of a user",
+    "clusters per user on average",
+    "drift of clusters per user",
+    "drift of importance",
+    "share of interests in pins without an embedding",
+    "age of the embeddings",
+]
+"""Rules that a true day may break; all others say that something is wrong, and stay."""
+
+
 class CheckConfig(Section):
-    """What a day must meet to be published. The only file to edit for a threshold."""
+    """What a day must meet to be published. The only place to edit for a threshold."""
 
     min_user_coverage: Share = 0.9
     """Users of the day as a share of the day before's; below it the day is not published."""
+    min_acting_share: Share = 0.7
+    """Users who acted on the day, to the same weekday of four weeks before; less chance; 0: off."""
+    empty_bucket_users: PositiveInt = 10
+    """A bucket that had as many users the day before must have some."""
     max_clusters_per_user: PositiveInt = 500
     """Most clusters that one user may have."""
     max_mean_clusters_per_user: Positive = 150.0
@@ -93,12 +123,24 @@ class CheckConfig(Section):
     """Passed days needed among them; with fewer, drift is not judged and that is a warning."""
     max_unknown_pin_share: Share = 0.2
     """Share of the window's interest actions whose pin has no embedding; above it, a failure."""
+    max_embeddings_age_days: NonNegativeInt = 0
+    """Days since the embeddings became valid: a refresh that does not come; 0: any age."""
     max_unusable_share: Share = 0.05
     """Share of a day's raw rows without user, pin or time, or outside the day; above it, no day."""
     max_duplicate_share: Share = 0.5
     """Share of a day's raw rows that may be repeats; above it, the event's column is wrong."""
     max_bad_vector_share: Share = 0.01
     """Share of imported vectors that may be zero or not finite (they are dropped and counted)."""
+    waivable: tuple[Waivable, ...] = (
+        "users against the day before",
+        "users who acted, against the same weekday before",
+        "clusters per user on average",
+        "drift of clusters per user",
+        "drift of importance",
+        "share of interests in pins without an embedding",
+        "age of the embeddings",
+    )
+    """Rules whose failure a person may waive, by name and reason, so that the day is released."""
 
 
 class IndexConfig(Section):
@@ -142,6 +184,38 @@ class RetrievalConfig(Section):
     """Most candidates; each of e sampled medoids brings floor(n_candidates / e)."""
 
 
+class AlertConfig(Section):
+    """Who hears of a failure, and from when on the live release is late."""
+
+    channels: tuple[Literal["log", "webhook", "email"], ...] = ("log",)
+    """Where an alert goes: any of ``log`` (the task's own), ``webhook`` and ``email``."""
+    webhook_connection: str = "pinnersage_webhook"
+    """Airflow connection (HTTP) that alerts are posted to, as JSON."""
+    email_connection: str = "pinnersage_email"
+    """Airflow connection (SMTP) that alerts are sent by; its ``from_email`` is the sender."""
+    email_to: tuple[str, ...] = ()
+    """Addresses that alerts are sent to."""
+    max_age_hours: Positive = 30.0
+    """Hours from the end of the live day to when it is late; 30: yesterday is live by 06:00 UTC."""
+
+
+class RetentionConfig(Section):
+    """How long maintenance keeps things, counted back from the newest day of each kind."""
+
+    spare_action_days: NonNegativeInt = 30
+    """Days of actions kept before the newest day's window: as many days can be computed again."""
+    medoids_days: PositiveInt = 90
+    """Days of medoids kept in the lake."""
+    index_days: PositiveInt = 30
+    """Days kept of refined pins, and of what is known of each index."""
+    ready_days: PositiveInt = 7
+    """Days kept in the stores: the newest, and as many on the way back from the live release."""
+    reports_days: PositiveInt = 400
+    """Days of quality reports and of maintenance's own."""
+    grace_days: PositiveInt = 2
+    """What was worked on within as many days stays; longer than any task or backfill takes."""
+
+
 class RunConfig(Section):
     """What a task may use of its machine."""
 
@@ -166,6 +240,8 @@ class Settings(BaseSettings):
     index: IndexConfig = IndexConfig()
     keyvalue: KeyValueConfig = KeyValueConfig()
     retrieval: RetrievalConfig = RetrievalConfig()
+    alerts: AlertConfig = AlertConfig()
+    retention: RetentionConfig = RetentionConfig()
     run: RunConfig = RunConfig()
 
     @classmethod
@@ -180,6 +256,20 @@ class Settings(BaseSettings):
         """Environment over file: what is handed in comes from the file."""
         del settings_cls
         return (env_settings, init_settings)
+
+    def with_model(self, **changes: float) -> "Settings":
+        """Return the same settings with keys of ``[model]`` changed, over file and environment.
+
+        Raises
+        ------
+        ConfigError
+            An unknown key, or a value out of its limits.
+        """
+        try:
+            model = ModelConfig.model_validate(self.model.model_dump() | changes)
+        except ValidationError as error:
+            raise ConfigError(f"The run's parameters: {_problems(error)}.") from error
+        return self.model_copy(update={"model": model})
 
 
 def home_from_environment() -> Path:
@@ -202,14 +292,24 @@ def load(home: Path | None = None) -> Settings:
         No such file, unreadable TOML, an unknown key, or a value out of its limits.
     """
     home = home or home_from_environment()
+    return build(home, _values(home), origin=str(home / FILE))
+
+
+def load_alerts(home: Path | None = None) -> AlertConfig:
+    """Return the settings of alerts, also when another section of the file is wrong."""
+    home = home or home_from_environment()
+    values = {name: part for name, part in _values(home).items() if name == "alerts"}
+    return build(home, values, origin=str(home / FILE)).alerts
+
+
+def _values(home: Path) -> dict[str, Any]:
     path = home / FILE
     if not path.is_file():
         raise ConfigError(f"{path} does not exist. Make it with: pinnersage init --home {home} …")
     try:
-        values = tomllib.loads(path.read_text(encoding="utf-8"))
+        return tomllib.loads(path.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path} is not valid TOML: {error}. Mend that line.") from error
-    return build(home, values, origin=str(path))
 
 
 def build(home: Path, values: dict[str, Any], *, origin: str = "settings") -> Settings:
@@ -224,16 +324,17 @@ def build(home: Path, values: dict[str, Any], *, origin: str = "settings") -> Se
     try:
         return Settings(**(values | {"home": home}))
     except ValidationError as error:
-        problems = "; ".join(
-            f"{'.'.join(str(part) for part in item['loc'])}: {item['msg']}"
-            for item in error.errors()
-        )
-        raise ConfigError(f"{origin}: {problems}. See docs/settings.md.") from error
+        raise ConfigError(f"{origin}: {_problems(error)}. See docs/settings.md.") from error
     except SettingsError as error:
         raise ConfigError(
             f"The environment: {error}. Lists are written as JSON there, such as "
             f"{PREFIX}SOURCE__INTEREST_ACTIONS='[\"repin\"]'. See docs/settings.md."
         ) from error
+
+
+def _problems(error: ValidationError) -> str:
+    found = ((".".join(map(str, item["loc"])), item["msg"]) for item in error.errors())
+    return "; ".join(f"{where}: {what}" for where, what in found)
 
 
 def to_toml(**given: Section) -> str:

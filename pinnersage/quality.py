@@ -6,10 +6,14 @@ outcomes of the same rule are added up. Great Expectations takes seconds to impo
 imported when the first frame is judged, never before.
 """
 
+import hashlib
+import logging
 import os
-from collections.abc import Sequence
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, datetime
 from functools import cache
 from typing import Any, Literal
 
@@ -70,6 +74,17 @@ class Outcome(BaseModel):
     runbook: str = ""
 
 
+class Waiver(BaseModel):
+    """Who released a day although rules failed, and why."""
+
+    model_config = ConfigDict(frozen=True)
+
+    rules: list[str]
+    by: str
+    reason: str
+    at: datetime
+
+
 class QualityReport(BaseModel):
     """A day's outcomes and measures: what the page shows and the gate obeys."""
 
@@ -80,6 +95,19 @@ class QualityReport(BaseModel):
     measures: dict[str, float | int | str | None]
     histograms: dict[str, dict[str, int]] = {}
     made_from: list[str] = []
+    waived: Waiver | None = None
+
+    @property
+    def status(self) -> Literal["passed", "warned", "failed", "waived"]:
+        """What became of the day; all but ``failed`` may be published."""
+        if self.failed:
+            return "waived" if self.waived else "failed"
+        return "warned" if self.warned else "passed"
+
+    @property
+    def version(self) -> str:
+        """16 hex digits of what was judged and found: the name it is kept under."""
+        return hashlib.sha256(self.model_dump_json(exclude={"waived"}).encode()).hexdigest()[:16]
 
     @property
     def failed(self) -> list[Outcome]:
@@ -96,9 +124,9 @@ def judge(
     frame: pd.DataFrame, rules: Sequence[Rule], *, table: str, shown: Sequence[str] = ()
 ) -> list[Outcome]:
     """Return what came of each rule on one frame; ``shown`` columns name a wrong row."""
+    batch = whole_frame().get_batch(batch_parameters={"dataframe": frame})
     import great_expectations as gx  # noqa: PLC0415 (takes seconds)
 
-    batch = whole_frame().get_batch(batch_parameters={"dataframe": frame})
     expectations = [part for number, rule in enumerate(rules) for part in expect(number, rule)]
     result = batch.validate(
         gx.ExpectationSuite(name=table, expectations=expectations),
@@ -117,11 +145,29 @@ def judge(
     ]
 
 
+@contextmanager
+def absent(name: str) -> Iterator[None]:
+    """Let a package look as if it were not installed, unless it has been imported already."""
+    if name in sys.modules:
+        yield
+        return
+    sys.modules[name] = None  # type: ignore[assignment]  # Python's own word for "not there"
+    try:
+        yield
+    finally:
+        del sys.modules[name]
+
+
 @cache
 def whole_frame() -> Any:
     """Return Great Expectations' handle on whatever frame it is given."""
     os.environ.setdefault("GX_ANALYTICS_ENABLED", "false")
-    import great_expectations as gx  # noqa: PLC0415
+    # Else it tells of its own set-up in 170 lines of a task's log before the day's first word.
+    logging.getLogger("great_expectations").setLevel(logging.WARNING)
+    # It imports PySpark wherever that is installed: seconds for nothing, and the end of the
+    # process, with code 0, where `python -c` runs it and grpcio-status is not there.
+    with absent("pyspark"):
+        import great_expectations as gx  # noqa: PLC0415
     from great_expectations.data_context.types.base import ProgressBarsConfig  # noqa: PLC0415
 
     context = gx.get_context(mode="ephemeral")
@@ -234,4 +280,28 @@ def not_judged(rule: Rule, *, table: str, why: str) -> Outcome:
         n_checked=0,
         n_wrong=0,
         runbook=rule.runbook,
+    )
+
+
+def stopped(
+    rule: str,
+    observed: str,
+    *,
+    table: str,
+    rows: Sequence[dict[str, Any]] = (),
+    runbook: str,
+    expected: str = "true",
+) -> Outcome:
+    """Return the outcome of a rule that stopped a step before there was a frame to judge."""
+    return Outcome(
+        rule=rule,
+        table=table,
+        severity="fail",
+        status="failed",
+        expected=expected,
+        observed=observed,
+        n_checked=1,
+        n_wrong=1,
+        examples=list(rows)[:EXAMPLES],
+        runbook=runbook,
     )

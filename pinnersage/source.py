@@ -11,10 +11,12 @@ from pathlib import Path
 import duckdb
 
 from pinnersage.config import SourceConfig
-from pinnersage.errors import ConfigError, DataError
+from pinnersage.errors import ConfigError, DataError, SchemaError
 from pinnersage.queries import quoted, translate
 from pinnersage.schema import IdType
+from pinnersage.stores import s3
 
+S3 = "s3://"
 INTEGERS = {"TINYINT", "SMALLINT", "INTEGER", "BIGINT", "UTINYINT", "USMALLINT", "UINTEGER"}
 TIMES = {"DATE", "TIMESTAMP", "TIMESTAMP_S", "TIMESTAMP_MS", "TIMESTAMP_NS"}
 ZONED = {"TIMESTAMP WITH TIME ZONE", "TIMESTAMPTZ_NS"}
@@ -29,6 +31,8 @@ def files(source: SourceConfig, day: date | None = None) -> list[str]:
     """Return the Parquet files of the source, of one day if it has files by day; sorted."""
     if not source.actions:
         raise ConfigError("source.actions is empty: name your Parquet in pinnersage.toml.")
+    if source.actions.startswith(S3):
+        return s3.matching(pattern(source, day))
     path = Path(pattern(source, day)).expanduser()
     if path.is_file():
         return [str(path)]
@@ -48,10 +52,16 @@ def id_type(type_name: str, column: str, where: str) -> IdType:
         return "int64"
     if type_name == "VARCHAR":
         return "string"
-    raise DataError(
+    raise SchemaError(
         f"{where}: column {column} is {type_name}; an identifier is text or an integer of at most "
-        f"64 signed bits. Cast it when you export."
+        f"64 signed bits. Cast it when you export. See runbook: schema.",
+        [wrong(column, "text or integer", type_name)],
     )
+
+
+def wrong(column: str, expected: str, found: str) -> dict[str, str]:
+    """Return what a report says of a column that is not as agreed."""
+    return {"column": column, "expected": expected, "found": found}
 
 
 def columns(con: duckdb.DuckDBPyConnection, paths: list[str], where: str) -> dict[str, str]:
@@ -68,6 +78,8 @@ def view(
 ) -> tuple[IdType, IdType]:
     """Put the view ``raw_actions`` over the files; return the types of user and pin ids."""
     where, paths = pattern(source, day), files(source, day)
+    if where.startswith(S3):
+        con.register_filesystem(s3.file_system())
     if not paths:
         raise DataError(
             f"{where}: no Parquet file there. Bring it, or mend where the actions are "
@@ -78,19 +90,26 @@ def view(
     wanted += [source.event] if source.event else []
     missing = [name for name in wanted if name not in present]
     if missing:
-        raise DataError(
+        raise SchemaError(
             f"{where}: no column {', '.join(missing)}; there are {', '.join(present)}. "
-            "Mend [source] in pinnersage.toml."
+            "Mend the export, or [source] in pinnersage.toml. See runbook: schema.",
+            [wrong(name, "a column", "none of that name") for name in missing],
         )
     user = id_type(present[source.user], source.user, where)
     pin = id_type(present[source.pin], source.pin, where)
     if present[source.action] != "VARCHAR":
-        raise DataError(f"{where}: column {source.action} is {present[source.action]}, not text.")
+        kind = present[source.action]
+        raise SchemaError(
+            f"{where}: column {source.action} is {kind}, not text. Cast it when you export. "
+            "See runbook: schema.",
+            [wrong(source.action, "text", kind)],
+        )
     kind = present[source.time]
     if kind not in TIMES | ZONED:
-        raise DataError(
+        raise SchemaError(
             f"{where}: column {source.time} is {kind}, not a timestamp. "
-            "Cast it when you export; one without a zone is read as UTC."
+            "Cast it when you export; one without a zone is read as UTC. See runbook: schema.",
+            [wrong(source.time, "a timestamp", kind)],
         )
     time = quoted(source.time) + ("" if kind in ZONED else "::TIMESTAMP")
     event = f"{quoted(source.event)}::VARCHAR" if source.event else "NULL::VARCHAR"

@@ -2,36 +2,30 @@
 
 Reads the day's buckets and, anew, the staged actions they came from; writes the report and, if
 nothing failed, ``medoids/day=…``: the manifest of the whole day, which ``publish`` asks for. A
-failed rule ends in a ``DataError`` that names rows, and nothing is published. What the day is
-compared with (days before it) is in the report alone: the manifest depends on the day only.
+failed rule ends in a ``ChecksError`` that names rows, and nothing is published, unless a person
+has waived just this report. What the day is compared with (days before it) is in the report
+alone: the manifest depends on the day only.
 """
 
-import math
 from collections import Counter
-from collections.abc import Iterator, Mapping
-from datetime import date, timedelta
+from collections.abc import Iterator
+from datetime import date
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import duckdb
 import pandas as pd
+import pyarrow.parquet as pq
 from pydantic import BaseModel, ConfigDict
 
-from pinnersage import extract, pages, queries
-from pinnersage.config import CheckConfig, Settings, medoids_fingerprint
-from pinnersage.errors import DataError
-from pinnersage.quality import (
-    LARGEST,
-    Outcome,
-    QualityReport,
-    Rule,
-    add_up,
-    judge,
-    not_judged,
-)
+from pinnersage import compare, extract, pages, queries
+from pinnersage.config import Settings, medoids_fingerprint
+from pinnersage.errors import ChecksError, WaivableError
+from pinnersage.quality import LARGEST, Outcome, QualityReport, Rule, Waiver, add_up, judge
 from pinnersage.schema import MEDOIDS
-from pinnersage.stores import embeddings, open_lake
-from pinnersage.stores.lake import Lake, Manifest
+from pinnersage.stores import embeddings, open_lake, open_storage
+from pinnersage.stores.lake import Lake, Manifest, broken_file
+from pinnersage.stores.storage import Storage
 from pinnersage.version import __version__
 
 FRAME_ROWS = 250_000
@@ -52,6 +46,19 @@ MEDOID_RULES = (
 )
 
 
+BUCKET_RULES = (
+    Rule("bucket was clustered", ("is_there",), runbook="buckets"),
+    Rule("bucket was clustered with the settings in force", ("has_settings",), runbook="buckets"),
+    Rule("bucket was clustered from the actions staged now", ("has_actions",), runbook="buckets"),
+    Rule(
+        "bucket was clustered from the embeddings valid on the day",
+        ("has_embeddings",),
+        runbook="stale embeddings",
+    ),
+)
+FILE_RULE = Rule("medoids have their columns and types", ("has_columns",), runbook="schema")
+
+
 class ValidateReport(BaseModel):
     """What the checks found."""
 
@@ -60,96 +67,156 @@ class ValidateReport(BaseModel):
     day: date
     passed: int
     warned: list[str]
+    waived: list[str]
     measures: dict[str, float | int | str | None]
     content_hash: str
     version: str
+    report: str
+    """Name that the quality report is kept under."""
     page: str
+
+
+class Audit(NamedTuple):
+    """What the rows of a day are, and what came of their rules."""
+
+    outcomes: list[Outcome]
+    measures: dict[str, Any]
+    histograms: dict[str, dict[str, int]]
 
 
 def run(day: date, settings: Settings) -> ValidateReport:
     """Judge ``day``; commit it whole when nothing failed, else retire what passed earlier."""
-    lake = open_lake(settings)
-    buckets = bucket_manifests(lake, day, settings)
-    facts, outcomes = audit(lake, day, buckets, settings)
-    measures, histograms = facts
-    report = QualityReport(
-        day=day,
-        outcomes=[
-            *input_outcomes(lake, day, buckets),
-            *outcomes,
-            *day_outcomes(lake, day, measures, histograms, settings.checks),
-        ],
-        measures=measures,
-        histograms=histograms,
-        made_from=[manifest.ref for manifest in buckets],
-    )
-    page = pages.write_quality(report, settings.home / "reports")
-    if report.failed:
+    lake, storage = open_lake(settings), open_storage(settings)
+    buckets = current_buckets(lake, day)
+    report = judged(lake, day, buckets, settings)
+    report = report.model_copy(update={"waived": waiver_of(report, storage, settings)})
+    page = pages.write_quality(report, storage)
+    if report.status == "failed":
         lake.retire("medoids", day=day)
-        raise DataError(failure_message(report, page))
-    manifest = lake.commit(day_manifest(day, buckets, measures, histograms, settings))
+        raise failure(report, page, settings)
+    manifest = lake.commit(day_manifest(report, [m for m in buckets if m], settings))
     return ValidateReport(
         day=day,
         passed=sum(outcome.status == "passed" for outcome in report.outcomes),
         warned=[f"{outcome.rule}: {outcome.observed}" for outcome in report.warned],
-        measures=measures,
+        waived=report.waived.rules if report.waived else [],
+        measures=report.measures,
         content_hash=manifest.content_hash,
         version=manifest.version,
-        page=str(page),
+        report=report.version,
+        page=page,
     )
 
 
-def bucket_manifests(lake: Lake, day: date, settings: Settings) -> list[Manifest]:
-    """Return the manifest of every bucket; all must come from the same inputs and settings."""
+def current_buckets(lake: Lake, day: date) -> list[Manifest | None]:
+    """Return the current manifest of every bucket, None where there is none."""
+    return [
+        lake.current("medoids", day=day, bucket=bucket) for bucket in range(lake.layout.n_buckets)
+    ]
+
+
+def judged(
+    lake: Lake, day: date, buckets: list[Manifest | None], settings: Settings
+) -> QualityReport:
+    """Return the report of a day; rows are judged only where the buckets are the day's own."""
+    found = [manifest for manifest in buckets if manifest]
+    outcomes = [
+        *judge(bucket_frame(lake, day, buckets, settings), BUCKET_RULES, table="buckets",
+               shown=("bucket", "clustered_from", "valid", "run")),
+        *input_outcomes(lake, day, found),
+    ]  # fmt: skip
+    audited = Audit(outcomes, {}, {})
+    if not any(o.status == "failed" for o in outcomes if o.table == "buckets"):
+        audited = audit(lake, day, found, settings)
+        audited = audited._replace(outcomes=[*outcomes, *audited.outcomes])
+    return QualityReport(day=day, **audited._asdict(), made_from=[m.ref for m in found])
+
+
+def bucket_frame(
+    lake: Lake, day: date, buckets: list[Manifest | None], settings: Settings
+) -> pd.DataFrame:
+    """Return, for each bucket, whether it was made from what is in force now."""
     staged = [manifest.ref for manifest in extract.window_manifests(lake, day, settings)]
     vectors = embeddings.valid_at(lake, "embeddings", day)
-    found = []
-    for bucket in range(lake.layout.n_buckets):
-        again = f"pinnersage cluster --day {day} --bucket {bucket}"
-        manifest = lake.require("medoids", again, day=day, bucket=bucket)
-        if manifest.settings_hash != medoids_fingerprint(settings):
-            raise DataError(
-                f"{day}, bucket {bucket} was clustered with other settings than those in force. "
-                f"Run: {again}"
-            )
-        if list(manifest.reads) != [vectors.ref, *staged]:
-            raise DataError(
-                f"{day}, bucket {bucket} was clustered from other versions of actions or "
-                f"embeddings than the current ones. Run: {again}"
-            )
-        found.append(manifest)
-    return found
-
-
-def audit(
-    lake: Lake, day: date, buckets: list[Manifest], settings: Settings
-) -> tuple[tuple[dict[str, Any], dict[str, dict[str, int]]], list[Outcome]]:
-    """Judge every row of the day; return its measures, histograms and outcomes."""
-    table = embeddings.open_version(lake, embeddings.valid_at(lake, "embeddings", day))
-    outcomes: list[Outcome] = []
-    checks = settings.checks
-    user_rules = (
-        Rule("actions in a user's clusters are the actions of the window", ("sums_agree",)),
-        Rule("importance of a user's clusters is that of the actions", ("importance_agrees",)),
-        Rule("first and last action of a user's clusters are the actions'", ("times_agree",)),
-        Rule("clusters of a user", ("n_clusters",), least=1, most=checks.max_clusters_per_user),
+    return pd.DataFrame(
+        {
+            "bucket": bucket,
+            "clustered_from": f"embeddings {manifest.report['embeddings']}" if manifest else "",
+            "valid": f"embeddings {vectors.partition['version']}",
+            "run": f"pinnersage cluster --day {day} --bucket {bucket}",
+            "is_there": manifest is not None,
+            "has_settings": not manifest or manifest.settings_hash == medoids_fingerprint(settings),
+            "has_actions": not manifest or list(manifest.reads[1:]) == staged,
+            "has_embeddings": not manifest or manifest.reads[:1] == (vectors.ref,),
+        }
+        for bucket, manifest in enumerate(buckets)
     )
+
+
+def audit(lake: Lake, day: date, buckets: list[Manifest], settings: Settings) -> Audit:
+    """Judge every row of the day, then its sums."""
+    vectors = embeddings.valid_at(lake, "embeddings", day)
+    table = embeddings.open_version(lake, vectors)
+    outcomes = file_outcomes(lake, buckets)
+    if outcomes[0].status == "failed":
+        return Audit(outcomes, {}, {})
+    rules = user_rules(settings.checks.max_clusters_per_user)
+    shown = (
+        "user_id", "n_actions_acted", "n_actions_clustered",
+        "importance_acted", "importance_clustered",
+    )  # fmt: skip
     with lake.workspace() as work, queries.connect(work / "spill", settings.run) as con:
         try:
             counts: Counter[str] = Counter()
-            for medoids, users in frames(con, lake, day, buckets, settings, table, counts):
+            for medoids, of_users in frames(con, lake, day, buckets, settings, table, counts):
                 outcomes += judge(
                     medoids, MEDOID_RULES, table="medoids", shown=("user_id", "rank", "pin_id")
                 )
-                shown = (
-                    "user_id", "n_actions_acted", "n_actions_clustered",
-                    "importance_acted", "importance_clustered",
-                )  # fmt: skip
-                outcomes += judge(users, user_rules, table="users", shown=shown)
-            measured = measures_of(con, lake, buckets, counts)
+                outcomes += judge(of_users, rules, table="users", shown=shown)
+            measures, histograms = measures_of(con, lake, buckets, counts)
+            users = [compare.users_of(con, lake, manifest) for manifest in buckets]
+            sums = compare.Day(day, measures, histograms, users, table.valid_from)
+            of_day, compared = compare.run(con, lake, sums, settings.checks)
         except duckdb.Error as error:
             raise queries.translate(error, f"validate {day}") from error
-    return measured, add_up(outcomes)
+    return Audit([*add_up(outcomes), *of_day], measures | compared, histograms)
+
+
+def user_rules(max_clusters: int) -> tuple[Rule, ...]:
+    """Return the rules for every user of a day."""
+    return (
+        Rule("actions in a user's clusters are the actions of the window", ("sums_agree",)),
+        Rule("importance of a user's clusters is that of the actions", ("importance_agrees",)),
+        Rule("first and last action of a user's clusters are the actions'", ("times_agree",)),
+        Rule("clusters of a user", ("n_clusters",), least=1, most=max_clusters),
+    )
+
+
+def file_outcomes(lake: Lake, buckets: list[Manifest]) -> list[Outcome]:
+    """Judge the columns of every file of the day; what cannot be read ends here."""
+    expected = MEDOIDS.arrow(lake.layout.user_id, lake.layout.pin_id)
+    rows = []
+    for bucket, manifest in enumerate(buckets):
+        for path in lake.paths(manifest):
+            with broken_file(Path(path)):
+                found = pq.read_schema(path)
+            types = {
+                name: str(found.field(name).type) if name in found.names else "none of that name"
+                for name in expected.names
+            }
+            rows += [
+                {
+                    "bucket": bucket,
+                    "column": field.name,
+                    "expected": str(field.type),
+                    "found": types[field.name],
+                    "has_columns": types[field.name] == str(field.type),
+                }
+                for field in expected
+            ]
+    columns = ["bucket", "column", "expected", "found", "has_columns"]
+    frame = pd.DataFrame(rows, columns=columns)
+    return judge(frame, [FILE_RULE], table="medoids", shown=columns[:-1])
 
 
 def frames(
@@ -184,7 +251,7 @@ def frames(
 
 def medoids_view(con: duckdb.DuckDBPyConnection, lake: Lake, manifests: list[Manifest]) -> None:
     """Put the view ``medoids`` over the files of some manifests."""
-    paths = [path for manifest in manifests for path in lake.paths(manifest)]
+    paths = lake.paths(*manifests)
     con.unregister("medoids")  # an empty bucket's table would hide the next bucket's view
     if paths:
         con.read_parquet(paths, hive_partitioning=False).create_view("medoids", replace=True)
@@ -242,101 +309,25 @@ def input_outcomes(lake: Lake, day: date, buckets: list[Manifest]) -> list[Outco
     return outcomes
 
 
-def day_outcomes(
-    lake: Lake,
-    day: date,
-    measures: dict[str, Any],
-    histograms: Mapping[str, Mapping[str, int]],
-    checks: CheckConfig,
-) -> list[Outcome]:
-    """Judge the day's sums against limits, the day before, and the days before that.
-
-    What they are compared with joins ``measures``, for the report.
-    """
-    rules = [
-        Rule("users with clusters", ("n_users",), least=1),
-        Rule(
-            "clusters per user on average",
-            ("mean_clusters",),
-            most=checks.max_mean_clusters_per_user,
-        ),
-        Rule(
-            "share of interests in pins without an embedding",
-            ("unknown_pin_share",),
-            most=checks.max_unknown_pin_share,
-            runbook="missing embeddings",
-        ),
-    ]
-    unjudged = []
-    coverage = Rule(
-        "users against the day before",
-        ("user_coverage",),
-        least=checks.min_user_coverage,
-        runbook="user coverage",
-    )
-    before = lake.current("medoids", day=day - timedelta(days=1))
-    if before is None or not before.report["measures"]["n_users"]:
-        unjudged.append(not_judged(coverage, table="day", why="the day before is not there"))
-    else:
-        measures["user_coverage"] = measures["n_users"] / before.report["measures"]["n_users"]
-        rules.append(coverage)
-    earlier = (
-        lake.current("medoids", day=day - timedelta(days=n + 1)) for n in range(checks.drift_days)
-    )
-    passed = [manifest for manifest in earlier if manifest is not None]
-    for name in histograms:
-        column = f"drift of {name}"
-        rule = Rule(column, (column,), most=checks.max_drift_psi, unit=" PSI", runbook="drift")
-        if len(passed) < checks.min_drift_days:
-            why = (
-                f"{len(passed)} of the {checks.drift_days} days before passed, "
-                f"{checks.min_drift_days} are needed"
-            )
-            unjudged.append(not_judged(rule, table="day", why=why))
-            continue
-        pooled: dict[str, int] = {}
-        for manifest in passed:
-            for bin_, n in manifest.report["histograms"][name].items():
-                pooled[bin_] = pooled.get(bin_, 0) + n
-        measures[column] = drift(histograms[name], pooled)
-        rules.append(rule)
-    return [*judge(pd.DataFrame([measures]), rules, table="day"), *unjudged]
+def waiver_of(report: QualityReport, storage: Storage, settings: Settings) -> Waiver | None:
+    """Return the waiver that a person gave to just this report, if it still may be given."""
+    given = pages.read_quality(storage, report.day, report.version)
+    return given.waived if given and is_waivable(report, settings) else None
 
 
-def drift(now: Mapping[str, int], before: Mapping[str, int]) -> float:
-    """Return the population stability index of two histograms, less what chance explains.
-
-    PSI is the sum over bins of (p - q) ln(p / q), each bin given half an observation so that an
-    empty one stays finite. For samples of n and m from one distribution over B bins it is about
-    1/n + 1/m times a chi-square of B - 1 degrees, whose mean and three standard deviations are
-    taken off: twenty users never look the same twice.
-    """
-    bins = sorted(set(now) | set(before))
-    n, m = sum(now.values()), sum(before.values())
-    if not n or not m:
-        return math.inf if n != m else 0.0
-    total = 0.0
-    for bin_ in bins:
-        p = (now.get(bin_, 0) + 0.5) / (n + 0.5 * len(bins))
-        q = (before.get(bin_, 0) + 0.5) / (m + 0.5 * len(bins))
-        total += (p - q) * math.log(p / q)
-    degrees = len(bins) - 1
-    chance = (degrees + 3 * math.sqrt(2 * degrees)) * (1 / n + 1 / m)
-    return max(0.0, total - chance)
+def is_waivable(report: QualityReport, settings: Settings) -> bool:
+    """Return whether every rule that failed may be waived."""
+    return all(outcome.rule in settings.checks.waivable for outcome in report.failed)
 
 
-def day_manifest(
-    day: date,
-    buckets: list[Manifest],
-    measures: dict[str, Any],
-    histograms: dict[str, dict[str, int]],
-    settings: Settings,
-) -> Manifest:
-    """Return the manifest of the whole day: every bucket's files."""
-    own = {k: v for k, v in measures.items() if not k.startswith(("drift", "user_coverage"))}
+def day_manifest(report: QualityReport, buckets: list[Manifest], settings: Settings) -> Manifest:
+    """Return the manifest of the whole day: every bucket's files, and who waived what."""
+    waived = {}
+    if report.waived:
+        waived = {"waived": report.waived.model_dump(mode="json") | {"report": report.version}}
     return Manifest(
         table="medoids",
-        partition={"day": day.isoformat()},
+        partition={"day": report.day.isoformat()},
         files=tuple(file for manifest in buckets for file in manifest.files),
         rows=sum(manifest.rows for manifest in buckets),
         content_hash=queries.hash_text(sum(int(m.content_hash, 16) for m in buckets)),
@@ -345,14 +336,15 @@ def day_manifest(
         reads=tuple(manifest.ref for manifest in buckets),
         report={
             "embeddings": buckets[0].report["embeddings"],
-            "measures": own,
-            "histograms": histograms,
-        },
+            "measures": compare.own(report.measures),
+            "histograms": report.histograms,
+        }
+        | waived,
     )
 
 
-def failure_message(report: QualityReport, page: Path) -> str:
-    """Return what failed, with the first rows, in a few lines."""
+def failure(report: QualityReport, page: str, settings: Settings) -> ChecksError:
+    """Return the error of a day that failed: what, with the first rows, and what to do."""
     lines = [f"{report.day}: {len(report.failed)} checks failed, nothing is published."]
     for outcome in report.failed[:10]:
         rows = "; ".join(str(row) for row in outcome.examples[:3])
@@ -362,4 +354,10 @@ def failure_message(report: QualityReport, page: Path) -> str:
             + f". See runbook: {outcome.runbook}."
         )
     lines.append(f"Report: {page}")
-    return "\n".join(lines)
+    if not is_waivable(report, settings):
+        return ChecksError("\n".join(lines), report.day, report.version)
+    lines.append(
+        "All of them may be waived (checks.waivable). If the day is right all the same: "
+        f"pinnersage waive {report.day} --by NAME --reason TEXT"
+    )
+    return WaivableError("\n".join(lines), report.day, report.version)
