@@ -80,13 +80,13 @@ def test_failures_stand_first_and_open(tmp_path):
     assert page.index("second") < page.index("first")
     assert re.search(r"<details open>.*first 1 rows", page, re.DOTALL)
     assert "<td>42</td><td>0</td>" in page
-    assert "<td>drift</td>" in page
+    assert "<dd>drift</dd>" in page
 
 
 def test_values_from_the_data_cannot_become_markup(tmp_path):
     page = written(tmp_path, outcome("failed", examples=[{EVIL: EVIL}], observed=EVIL))
     assert EVIL not in page
-    assert page.count("&lt;script&gt;") == 3
+    assert page.count("&lt;script&gt;") == 4
 
 
 def test_bars_are_in_order_and_to_scale():
