@@ -1,6 +1,8 @@
 """Quality: what a rule says, what Great Expectations finds, and how frames add up."""
 
 import math
+import subprocess
+import sys
 
 import pandas as pd
 import pytest
@@ -119,3 +121,23 @@ def test_outcomes_of_frames_add_up():
 def test_what_is_not_judged_is_neither_passed_nor_failed():
     found = not_judged(RULES[0], table="day", why="no day before")
     assert (found.status, found.observed, found.n_wrong) == ("not_judged", "no day before", 0)
+
+
+JUDGE = """
+import logging, sys
+logging.basicConfig(level="INFO", stream=sys.stdout)
+import pandas as pd
+from pinnersage.quality import Rule, judge
+outcome, = judge(pd.DataFrame({"a": [1.0]}), [Rule("a", ("a",), least=0)], table="t")
+print(outcome.status, "pyspark" in sys.modules)
+"""
+
+
+@pytest.mark.slow
+def test_judging_loads_no_spark_and_fills_no_log():
+    # As `python -c`, where PySpark without grpcio-status would end the process with code 0.
+    command = [sys.executable, "-c", JUDGE]
+    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    *log, last = done.stdout.splitlines()
+    assert last == "passed False"
+    assert len(log) < 5, log[:10]
