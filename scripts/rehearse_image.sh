@@ -65,7 +65,7 @@ env/bin/pinnersage --help >/dev/null
 if [ "$TARGET" = airflow ]; then
     export AIRFLOW_HOME="$WORK/airflow" PYTHONDONTWRITEBYTECODE=1
     env/bin/airflow version
-    for dag in "$ROOT"/dags/*.py; do env/bin/python "$dag"; done
+    for file in "$ROOT"/dags/*.py "$ROOT"/plugins/*.py; do env/bin/python "$file"; done
 elif env/bin/python -c 'import airflow' 2>/dev/null; then
     echo "The library image would hold Airflow." >&2
     exit 1
