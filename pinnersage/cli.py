@@ -400,6 +400,35 @@ def label(row: dict[str, Any]) -> str:
 
 
 @app.command()
+def maintain(
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only say what would go; nothing is changed.")
+    ] = False,
+    home: Home = None,
+    as_json: AsJson = False,
+) -> None:
+    """Remove what nothing needs any more: old days, versions, reports and files without a name."""
+    from pinnersage import maintain as step
+
+    now = datetime.now(UTC)  # noqa: TID251 (the clock's place is here, at the edge)
+    report = step.run(now, settings_of(home), dry_run=dry_run)
+    if as_json:
+        print_json(dumped(report))
+        return
+    went = "would go" if dry_run else "went"
+    table = Table("kind", "kept", went, "bytes", box=None)
+    for kind in report.kinds:
+        table.add_row(kind.kind, f"{kind.kept:,}", f"{kind.n_gone:,}", f"{kind.bytes:,}")
+    console.print(table)
+    for kind in report.brief().kinds:
+        for gone in kind.gone:
+            console.print(f"{went}: {kind.kind} {gone.name}: {gone.why}")
+        for name, why in kind.held.items():
+            console.print(f"stays: {kind.kind} {name}: {why}")
+    console.print("At most 20 of a kind are listed; --json lists all.")
+
+
+@app.command()
 def doctor(home: Home = None, as_json: AsJson = False) -> None:
     """Look whether everything is where it should be."""
     from pinnersage import doctor as question

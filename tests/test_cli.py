@@ -71,6 +71,7 @@ def test_without_a_command_the_commands_are_shown(call):
 QUESTIONS = {
     "stage": ["--day", DAY],
     "cluster": ["--day", DAY],
+    "maintain": ["--dry-run"],
     "validate": ["--day", DAY],
     "publish": ["--day", DAY],
     "refine": ["--day", DAY],

@@ -14,6 +14,8 @@ TESTED_ELSEWHERE = {
     "version.py": "a number",
     "source.py": "through stage and init, which alone call it",
     "day.py": "test_day",
+    "retention.py": "test_maintain",
+    "survey.py": "test_maintain",
     "kernels/distance.py": "with ward, which it serves",
     "stores/address.py": "with each store that has one",
     "stores/disk.py": "through lake, key-value and vectors, each with a full disk",
