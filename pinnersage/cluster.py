@@ -21,7 +21,7 @@ from pinnersage.model import UserClusters, cluster_users
 from pinnersage.schema import MEDOIDS, TIME
 from pinnersage.stores import embeddings, open_lake
 from pinnersage.stores.embeddings import Embeddings
-from pinnersage.stores.lake import DataFile, Lake, Manifest
+from pinnersage.stores.lake import ROW_GROUP, DataFile, Lake, Manifest
 from pinnersage.version import __version__
 
 
@@ -103,9 +103,13 @@ def write_medoids(
     table: Embeddings,
     path: Path,
 ) -> int:
-    """Cluster the bucket chunk by chunk into one Parquet file; return its number of users."""
+    """Cluster the bucket chunk by chunk into one Parquet file; return its number of users.
+
+    Where chunks end depends on how DuckDB's threads hand over their batches. The file must not:
+    row groups are filled before they are written.
+    """
     schema = MEDOIDS.arrow(lake.layout.user_id, lake.layout.pin_id)
-    n_users = 0
+    n_users, held = 0, schema.empty_table()
     with pq.ParquetWriter(path, schema, compression="zstd") as writer:
         for chunk in extract.chunks(con, day):
             clusters = cluster_users(
@@ -117,8 +121,14 @@ def write_medoids(
                 decay_per_day=settings.model.decay_per_day,
                 threads=settings.run.threads,
             )
-            writer.write_table(medoid_table(chunk, clusters, table, schema))
             n_users += chunk.offsets.size - 1
+            held = pa.concat_tables([held, medoid_table(chunk, clusters, table, schema)])
+            full = held.num_rows - held.num_rows % ROW_GROUP
+            if full:
+                writer.write_table(held.slice(0, full).combine_chunks(), row_group_size=ROW_GROUP)
+                held = held.slice(full)
+        if held.num_rows:
+            writer.write_table(held.combine_chunks())
     return n_users
 
 

@@ -207,10 +207,18 @@ def test_nothing_at_or_after_the_day_s_end_changes_a_result(reference, raw, tiny
 
 
 @pytest.mark.parametrize("size", [1, 37])
-def test_chunk_boundaries_change_nothing(own, size, monkeypatch):
-    settings, _, expected = own
+def test_chunk_boundaries_change_no_byte(own, size, monkeypatch):
+    settings = own[0]
+    monkeypatch.setattr(cluster, "ROW_GROUP", 25)
+    expected = cluster_all(settings)
     monkeypatch.setattr(extract, "CHUNK", size)
-    assert content_of(cluster_all(settings)) == expected
+    assert cluster_all(settings) == expected
+    lake = Lake(settings.home / "lake")
+    (file,) = lake.require("medoids", "cluster", day=DAY, bucket=0).files
+    parquet = pq.ParquetFile(lake.path(file)).metadata
+    groups = [parquet.row_group(n).num_rows for n in range(parquet.num_row_groups)]
+    assert len(groups) > 1
+    assert set(groups[:-1]) == {25}
 
 
 @pytest.fixture
