@@ -455,6 +455,31 @@ def test_two_processes_that_move_the_pointer_lose_nothing(home):
     assert all(a <= b for one, two in pairwise(seen) for a, b in zip(one, two, strict=True))
 
 
+def test_two_days_at_once_end_with_the_newest_live(home):
+    """Whoever is first: a day each, released by processes that start together, again and again."""
+    home.day(ONE)
+    context = multiprocessing.get_context("spawn")
+    days = [ONE + timedelta(days=n) for n in range(1, 41)]
+    for day in days:
+        home.publish(day)
+    start = context.Barrier(2)
+    processes = [
+        context.Process(
+            target=many, args=(home.settings.home, "release_medoids", days[half::2], start)
+        )
+        for half in (0, 1)
+    ]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join(60)
+
+    assert [process.exitcode for process in processes] == [0, 0]
+    assert home.live == (days[-1], ONE)
+    seen = [one.medoids.day for one in home.releases.all()]
+    assert seen == sorted(seen), "no older day ever replaced a newer one"
+
+
 class Steps(RuleBasedStateMachine):
     """Any order of publishing, indexing, rolling back and promoting, against a small model."""
 
