@@ -1,13 +1,14 @@
 """Pages in a real browser: readable offline, on a phone's width, and with what they promise."""
 
-import json
-import shutil
 from datetime import date
+from pathlib import Path
 
 import pytest
+from browser import open_browser, requested
 
 from pinnersage import pages
 from pinnersage.quality import Outcome, QualityReport
+from pinnersage.stores.folder import Folder
 
 pytestmark = pytest.mark.service
 
@@ -16,25 +17,7 @@ PHONE = (390, 844)
 
 @pytest.fixture(scope="module")
 def browser(tmp_path_factory):
-    """Headless Chromium that keeps a log of every request."""
-    from selenium import webdriver
-
-    found = {name: shutil.which(name) for name in ("chromium", "chromedriver")}
-    assert all(found.values()), f"not found: {found}. Run: make services"
-    options = webdriver.ChromeOptions()
-    options.binary_location = found["chromium"]
-    profile = tmp_path_factory.mktemp("profile")
-    for flag in (
-        "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
-        "--disable-background-networking", "--disable-component-update", "--disable-sync",
-        f"--user-data-dir={profile}",
-    ):  # fmt: skip
-        options.add_argument(flag)
-    options.set_capability("goog:loggingPrefs", {"performance": "ALL"})
-    driver = webdriver.Chrome(
-        options=options, service=webdriver.ChromeService(executable_path=found["chromedriver"])
-    )
-    driver.set_window_size(*PHONE)
+    driver = open_browser(tmp_path_factory.mktemp("profile"), PHONE)
     yield driver
     driver.quit()
 
@@ -45,13 +28,6 @@ def visit(browser, page):
     browser.get(page.as_uri())
     text = browser.find_element("tag name", "body").text
     return text, requested(browser)
-
-
-def requested(browser):
-    """Addresses asked for since last looked."""
-    messages = (json.loads(entry["message"])["message"] for entry in browser.get_log("performance"))
-    sent = (m for m in messages if m["method"] == "Network.requestWillBeSent")
-    return [m["params"]["request"]["url"] for m in sent]
 
 
 @pytest.fixture
@@ -72,7 +48,7 @@ def failed_report(tmp_path):
         measures=measures,
         histograms={"clusters per user": {"0": 3, "1": 12, "2": 5}},
     )
-    return pages.write_quality(report, tmp_path)
+    return Path(pages.write_quality(report, Folder(tmp_path)))
 
 
 def test_a_failed_day_shows_its_rows_offline(browser, failed_report):
