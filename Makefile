@@ -28,7 +28,7 @@ demo: env ## Real data, a day through Airflow, an index, recommendations for a r
 .PHONY: test
 test: env ## All tests that need nothing but Python; what is left out is named
 	@$(PYTEST) -n 2 --dist loadfile --no-loadscope-reorder -m "not service"
-	@echo "Left out: tests marked service (redis-server, PostgreSQL, chromium). They run with: make services test-services"
+	@echo "Left out: tests marked service (redis-server, PostgreSQL, chromium, Java). They run with: make services test-services"
 
 .PHONY: services
 services: ## Install what test-services needs, as Debian packages (asks for root)

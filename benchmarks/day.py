@@ -10,6 +10,7 @@ anonymous memory (RssAnon): mapped files are the page cache's.
 import argparse
 import json
 import os
+import resource
 import subprocess
 import sys
 import tempfile
@@ -107,22 +108,29 @@ def make_world(folder: Path, args: argparse.Namespace) -> dict[str, Any]:
 
 
 def timed(command: list[str], environment: dict[str, str]) -> dict[str, Any]:
-    """Run a command of ours in a process; return its seconds, peak memory and report."""
+    """Run a command of ours in a process; return its times, peak memory and report."""
     program = Path(sys.executable).with_name("pinnersage")
-    began = time.perf_counter()
+    began, before = time.perf_counter(), resource.getrusage(resource.RUSAGE_CHILDREN)
     child = subprocess.Popen([str(program), *command, "--json"], env=environment,
                              stdout=subprocess.PIPE, text=True)  # fmt: skip
     peak = Peak(child.pid)
     output, _ = child.communicate()
     seconds = time.perf_counter() - began
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
     peak.stop()
     if child.returncode:
         sys.exit(f"{' '.join(command)} ended with {child.returncode}")
     return {
         "seconds": round(seconds, 2),
+        "cpu_seconds": round(cpu_of(after) - cpu_of(before), 2),
         "peak_anonymous_mb": round(peak.kilobytes / 1024),
         "report": json.loads(output),
     }
+
+
+def cpu_of(usage: resource.struct_rusage) -> float:
+    """Return user and system time."""
+    return usage.ru_utime + usage.ru_stime
 
 
 class Peak:
@@ -168,9 +176,10 @@ def show(result: dict[str, Any]) -> None:
     print(f"{world['actions']:,} raw actions, {result['actions_clustered']:,} clustered")
     print(f"{result['users']:,} users, {result['clusters']:,} clusters, d = {result['dimensions']}")
     print(f"{result['threads']} threads, {result['buckets']} buckets")
-    print(f"{'step':<10}{'seconds':>10}{'peak anonymous MB':>20}")
+    print(f"{'step':<10}{'seconds':>10}{'CPU seconds':>14}{'peak anonymous MB':>20}")
     for name, step in result["steps"].items():
-        print(f"{name:<10}{step['seconds']:>10.2f}{step['peak_anonymous_mb']:>20,}")
+        seconds, cpu = step["seconds"], step["cpu_seconds"]
+        print(f"{name:<10}{seconds:>10.2f}{cpu:>14.2f}{step['peak_anonymous_mb']:>20,}")
     speed = f"{result['actions_per_second']:,} actions/s"
     print(f"stage to release {result['day_seconds']:.1f} s, {speed}, starting processes included")
 

@@ -49,12 +49,12 @@ PARAMS = {
     ),
     "buckets": Param(
         None,
-        type=["array", "null"],
+        type=["null", "array"],
         items={"type": "integer", "minimum": 0},
         minItems=1,
         uniqueItems=True,
         title="Buckets",
-        description="Buckets of users to sweep, such as 0 and 1; empty for all.",
+        description="Buckets of users to sweep, such as [0, 3]. Empty: all.",
     ),
 }
 
