@@ -130,6 +130,9 @@ def init(
         ),
     ] = None,
     buckets: Annotated[int, typer.Option(help="Buckets of users: tasks that run apart.")] = 4,
+    lake_root: Annotated[
+        str, typer.Option(help="s3://bucket/prefix for the lake; else it is in the home folder.")
+    ] = "",
     home: Home = None,
     as_json: AsJson = False,
 ) -> None:
@@ -146,7 +149,9 @@ def init(
         near_duplicate_of=near_duplicate_of, created_at=created_at, embeddings=embeddings,
     )  # fmt: skip
     folder = home.expanduser().resolve() if home else config.home_from_environment()
-    report = step.run(folder, source, pins, n_buckets=buckets, valid_from=valid_from)
+    report = step.run(
+        folder, source, pins, n_buckets=buckets, lake_root=lake_root, valid_from=valid_from
+    )
     tell(report, as_json=as_json, title="Set up")
     if not as_json and report.embeddings is None:
         console.print("No embeddings yet. Give --embeddings, or run: pinnersage embed --before DAY")
@@ -263,10 +268,79 @@ def cluster(
     tell(reports, as_json=as_json, title="cluster")
 
 
+@app.command()
+def sweep(
+    day: Day,
+    merge_thresholds: Annotated[
+        str, typer.Option(help="Merge thresholds (the paper's alpha), with commas.")
+    ] = "0.5,1,1.5,2,2.5",
+    bucket: Annotated[
+        list[int] | None, typer.Option(help="A bucket; may be given again. [default: all]")
+    ] = None,
+    home: Home = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show how many clusters users would have at other merge thresholds; publishes nothing."""
+    from pinnersage import sweep as question
+
+    settings = settings_of(home)
+    try:
+        thresholds = [float(part) for part in merge_thresholds.split(",")]
+    except ValueError as error:
+        raise ConfigError(f"--merge-thresholds {merge_thresholds}: numbers with commas.") from error
+    buckets = question.ask(thresholds, bucket, settings).buckets
+    summary = question.summarise(
+        [question.run(day, one, thresholds, settings) for one in buckets], settings
+    )
+    page = question.write(summary, settings)
+    if as_json:
+        tell(summary, as_json=True)
+        return
+    console.print(f"{summary.users:,} users of {day}, {summary.actions:,} actions")
+    table = Table("merge threshold", "clusters", "cohesion", "of one action", box=None)
+    for group, found in summary.thresholds[0].clusters_per_user.items():
+        table.add_column(f"{group}: {found.users:,} users")
+    for at in summary.thresholds:
+        table.add_row(
+            f"{at.merge_threshold:g}", f"{at.clusters:,}", shown(at.mean_cohesion, ".3f"),
+            shown(at.single_action_share, ".1%"),
+            *(
+                f"{shown(one.median)} / {shown(one.p90)} / {shown(one.most)}"
+                for one in at.clusters_per_user.values()
+            ),
+        )  # fmt: skip
+    console.print(table)
+    console.print(f"Of each group: clusters per user, median / 90 % / most. As a page: {page}")
+
+
+def shown(value: float | None, form: str = ",") -> str:
+    """Return a number as a table shows it."""
+    return "-" if value is None else format(value, form)
+
+
 add_step("validate", "Check a day's medoids; a failed check publishes nothing.")
 add_step("publish", "Write a day's medoids to the key-value store.")
 add_step("refine", "Choose the pins worth indexing; the others are listed with the reason.")
 add_step("index", "Build an HNSW index of the refined pins and measure its recall.")
+
+
+@app.command()
+def waive(
+    day: ADay,
+    by: Annotated[str, typer.Option(help="Who answers for it.")],
+    reason: Annotated[str, typer.Option(help="Why the day is right all the same.")],
+    home: Home = None,
+    as_json: AsJson = False,
+) -> None:
+    """Let a day be published although checks failed that may be waived (checks.waivable)."""
+    from pinnersage import waive as step
+
+    settings = settings_of(home)
+    now = datetime.now(UTC)  # noqa: TID251 (the clock's place is here, at the edge)
+    report = step.last_report(day, settings).version
+    tell(step.run(day, report, by, reason, now, settings), as_json=as_json, title="waive")
+    if not as_json:
+        console.print(f"Then: pinnersage publish --day {day}, pinnersage release --day {day}")
 
 
 @app.command()
@@ -441,6 +515,26 @@ def doctor(home: Home = None, as_json: AsJson = False) -> None:
             mark = "good" if finding.good else "LOOK"
             console.print(f"{mark}  {finding.what}: {finding.says}")
     if not all(finding.good for finding in found):
+        raise typer.Exit(1)
+
+
+@app.command()
+def reports(home: Home = None, as_json: AsJson = False) -> None:
+    """Write a page of all days and their quality, to read without Airflow."""
+    from pinnersage import history
+
+    tell(history.run(settings_of(home)), as_json=as_json, title="reports")
+
+
+@app.command()
+def freshness(home: Home = None, as_json: AsJson = False) -> None:
+    """Say how old the live release is; exit code 1 if it is late."""
+    from pinnersage import freshness as question
+
+    now = datetime.now(UTC)  # noqa: TID251 (the clock's place is here, at the edge)
+    found = question.run(now, settings_of(home))
+    tell(found, as_json=as_json, title="freshness")
+    if found.late:
         raise typer.Exit(1)
 
 
