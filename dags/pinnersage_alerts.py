@@ -111,9 +111,13 @@ def facts_of(kind: str, context: Any) -> Facts:
 
 
 def day_of(run: Any) -> str:
-    """Return the day that a run is about; empty for one that is about none."""
+    """Return the day that a run is about; empty for one that is about none.
+
+    A schedule that gives no partition key, as that of pinnersage_watch, is about none.
+    """
     key, date = getattr(run, "partition_key", None), getattr(run, "logical_date", None)
-    return key or (date.date().isoformat() if date else "")
+    by_clock = getattr(run, "run_type", "") == "scheduled"
+    return key or (date.date().isoformat() if date and not by_clock else "")
 
 
 def task_name(task: Any) -> str:

@@ -13,7 +13,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 from conftest import ROOT
-from test_daily_run import DAYS, RUN_DAYS, python, tiny, tiny_world  # noqa: F401 (fixtures)
+from worlds import DAY as LIVE
 
 pytestmark = [pytest.mark.airflow, pytest.mark.timeout(900)]
 
@@ -210,24 +210,26 @@ def test_a_channel_that_fails_keeps_no_other_from_hearing(world, mailbox):
 
 
 @pytest.mark.slow
-def test_a_late_release_alerts_once_and_is_measured_in_a_real_worker(tiny_world, webhook, mailbox):  # noqa: F811
-    python(RUN_DAYS, tiny_world.home, DAYS[0])
-    tell(tiny_world, mailbox, "http://127.0.0.1:9/services/T0/B0/x1y2z3")
+def test_a_late_release_alerts_once_and_is_measured_in_a_real_worker(
+    world, finished_home, webhook, mailbox
+):
+    shutil.copytree(finished_home, world.home, dirs_exist_ok=True)
+    tell(world, mailbox, "http://127.0.0.1:9/services/T0/B0/x1y2z3")
     collector = f"http://127.0.0.1:{webhook.server_address[1]}/v1/metrics"
-    tiny_world.variables |= {
+    world.variables |= {
         "AIRFLOW__METRICS__OTEL_ON": "True",
         "OTEL_EXPORTER_OTLP_METRICS_ENDPOINT": collector,
         "OTEL_EXPORTER_OTLP_PROTOCOL": "http/protobuf",
     }
-    with tiny_world.servers() as servers:
+    with world.servers() as servers:
         servers.unpause("pinnersage_watch")
         run = servers.trigger("pinnersage_watch", None)
         assert servers.wait_for_run("pinnersage_watch", run) == "failed"
         servers.until("the alert has come", lambda: list(mailbox.messages), 30)
     (mail,) = [mail for mail in mailbox.messages if quoted(run) in text_of(mail)]
-    assert "The live release is late: 2020-03-30 is live" in text_of(mail)
+    assert f"The live release is late: {LIVE} is live" in text_of(mail)
 
-    (log,) = (tiny_world.airflow_home / "logs").rglob(f"*run_id={run}/**/attempt=*.log")
+    (log,) = (world.airflow_home / "logs").rglob(f"*run_id={run}/**/attempt=*.log")
     assert "Alert channel webhook failed" in log.read_text()
     assert "x1y2z3" not in log.read_text(), "whoever knows the path may post there"
 
@@ -252,7 +254,8 @@ import pinnersage_alerts
 from pinnersage_alerts import facts_of
 
 run = SimpleNamespace(partition_key="2020-01-05", logical_date=None)
-other = SimpleNamespace(partition_key=None, logical_date=None)
+other = SimpleNamespace(
+    partition_key=None, logical_date=datetime(2020, 1, 9), run_type="scheduled")
 task = SimpleNamespace(dag_id="d", task_id="approve", map_index=-1, log_url="L")
 dag = SimpleNamespace(task_ids=["stage", "validate"])
 lost = SimpleNamespace(dag_id="d", task_id="cluster", map_index=3, log_url="L")
