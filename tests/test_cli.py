@@ -72,6 +72,7 @@ QUESTIONS = {
     "stage": ["--day", DAY],
     "cluster": ["--day", DAY],
     "maintain": ["--dry-run"],
+    "sweep": ["--day", DAY, "--merge-thresholds", "0.5,2", "--bucket", 1],
     "validate": ["--day", DAY],
     "publish": ["--day", DAY],
     "refine": ["--day", DAY],
@@ -105,7 +106,10 @@ def test_a_machine_gets_the_same_facts_as_json(name, call, home, user):
         assert facts["user_id"] == user
 
 
-@pytest.mark.parametrize("name", ["stage", "cluster", "publish", "releases", "diff", "doctor"])
+GREETED = ("stage", "cluster", "sweep", "publish", "releases", "diff", "doctor")
+
+
+@pytest.mark.parametrize("name", GREETED)
 def test_a_person_gets_lines(name, call, home):
     code, out, err = call(name, *QUESTIONS[name], "--home", home)
 
@@ -186,6 +190,8 @@ FAILURES = {
     "no user": (["recommend", "nobody"], "User nobody has no clusters on 2026-04-05"),
     "no user to show": (["show", "nobody"], "or no such user"),
     "bucket": (["cluster", "--day", DAY, "--bucket", 9], "Bucket 9 is not one of 0 to 3"),
+    "thresholds": (["sweep", "--day", DAY, "--merge-thresholds", "1;2"], "numbers with commas"),
+    "swept": (["sweep", "--day", DAY, "--bucket", 9], "Bucket 9 is not one of 0 to 3"),
     "what": (["release", "--day", DAY, "--what", "pins"], "it is medoids or index"),
     "not published": (["promote", "2026-01-09"], "2026-01-09 is not published"),
     "not staged": (["cluster", "--day", "2026-04-07"], "Run first: pinnersage stage"),
