@@ -9,6 +9,7 @@ reads and writes the partitions of that day, so any run can be cleared and run a
 | `buckets` | the list of buckets, from the settings |
 | `cluster` | one bucket's users to medoids; one mapped task a bucket |
 | `validate` | the gate: Great Expectations over the whole day; a failure publishes nothing |
+| `waive` | nothing, if the day passed; else asks a person, where all that failed may be waived |
 | `publish` | the day's medoids to the key-value store, as a version nobody reads yet |
 | `release` | moves the live pointer, if this day is the live one or newer |
 
@@ -19,10 +20,17 @@ is wrong, where, and what to do. Failures that may pass (a store is away) are re
 anything else fails at once: mend the data or the settings, then *Clear* the failed task, or
 the whole run. Later days do not wait for a failed one.
 
+**If it waits.** Task `waive` is *awaiting input*: the day failed checks that a true day may break
+too. Read the run's quality report, then answer under *Required Actions*: approve with a reason, or
+reject. After 24 hours the task fails and nothing is published.
+
 **Unpause first.** While the DAG is paused, neither the schedule nor a backfill starts a task.
 Unpausing starts yesterday's day at once, and nothing older.
 
 **One day by hand.** *Trigger* with the partition key set to the day, such as `2020-01-05`.
+
+**With other values.** The form takes a merge threshold, a decay and a window for this run; what
+it makes is published like any other. To try values first, use `pinnersage_sweep`.
 
 **Backfill.** Days 5 to 7 January, both included. The end is an instant, and a day counts from
 02:00, so give the end an hour. One run at a time, so that each day is checked against the day
@@ -51,6 +59,7 @@ from pinnersage_dags import (
     judge,
     once,
 )
+from pinnersage_waiver import WaiveOperator
 
 
 @dag(
@@ -113,7 +122,9 @@ def pinnersage_daily() -> None:
         return report
 
     clustered = cluster.expand(bucket=buckets())
-    stage() >> clustered >> validate() >> publish() >> release()
+    judged = validate()
+    waive = WaiveOperator(task_id="waive", judged=judged)
+    stage() >> clustered >> judged >> waive >> publish() >> release()
 
 
 pinnersage_daily()

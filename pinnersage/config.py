@@ -216,23 +216,6 @@ class RetentionConfig(Section):
     """What was worked on within as many days stays; longer than any task or backfill takes."""
 
 
-class RetentionConfig(Section):
-    """How long maintenance keeps things, counted back from the newest day of each kind."""
-
-    spare_action_days: NonNegativeInt = 30
-    """Days of actions kept before the newest day's window: as many days can be computed again."""
-    medoids_days: PositiveInt = 90
-    """Days of medoids kept in the lake."""
-    index_days: PositiveInt = 30
-    """Days kept of refined pins, and of what is known of each index."""
-    ready_days: PositiveInt = 7
-    """Days kept in the stores: the newest, and as many on the way back from the live release."""
-    reports_days: PositiveInt = 400
-    """Days of quality reports and of maintenance's own."""
-    grace_days: PositiveInt = 2
-    """What was worked on within as many days stays; longer than any task or backfill takes."""
-
-
 class RunConfig(Section):
     """What a task may use of its machine."""
 
@@ -258,7 +241,6 @@ class Settings(BaseSettings):
     keyvalue: KeyValueConfig = KeyValueConfig()
     retrieval: RetrievalConfig = RetrievalConfig()
     alerts: AlertConfig = AlertConfig()
-    retention: RetentionConfig = RetentionConfig()
     retention: RetentionConfig = RetentionConfig()
     run: RunConfig = RunConfig()
 

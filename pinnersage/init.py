@@ -103,7 +103,7 @@ def run(
 
 def absolute(path: str) -> str:
     """Return a path that does not depend on where the command was given."""
-    return str(Path(path).expanduser().absolute()) if path else ""
+    return str(Path(path).expanduser().absolute()) if path and "://" not in path else path
 
 
 def look(actions: SourceConfig) -> dict[str, Any]:

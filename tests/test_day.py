@@ -7,6 +7,7 @@ from worlds import DAY, items_of, source_of
 from pinnersage import config, day, init, retrieve
 from pinnersage.release import Releases
 from pinnersage.stores.folder import Folder
+from pinnersage.stores.s3 import file_system
 
 
 def quiet(step, report):
@@ -36,7 +37,9 @@ def test_second_run_changes_nothing(settings):
 def test_a_day_on_an_object_store_has_the_manifests_of_a_folder(finished, bucket, tiny, tmp_path):
     """Another machine, with nothing of its own but the settings, reads them there."""
     home = tmp_path / "first"
-    source, items = source_of(tiny), items_of(tiny)
+    raw = f"{bucket.where.removesuffix('/root')}/raw"
+    file_system().put(str(tiny / "actions"), raw, recursive=True)
+    source, items = source_of(tiny).model_copy(update={"actions": raw}), items_of(tiny)
     init.run(home, source, items, n_buckets=finished.lake.n_buckets, lake_root=bucket.where)
     day.run(DAY, config.load(home), quiet)
 

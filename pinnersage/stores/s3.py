@@ -22,10 +22,11 @@ from datetime import UTC
 from pathlib import Path
 from typing import Any
 
-from pinnersage.errors import ConfigError, DataError, TransientError
+from pinnersage.errors import ConfigError, DataError, PinnerSageError, TransientError
 from pinnersage.stores.disk import disk_errors
 from pinnersage.stores.storage import Entry
 
+PARQUET = ".parquet"
 PARALLEL = 8
 """Files that are fetched at a time: one takes milliseconds, nearly all of them waiting."""
 KEPT_HOURS = 12
@@ -43,7 +44,7 @@ class S3:
 
     @property
     def _fs(self) -> Any:
-        return _file_system(os.getpid())
+        return file_system()
 
     @property
     def where(self) -> str:
@@ -57,7 +58,7 @@ class S3:
 
     def read(self, key: str) -> bytes | None:
         """Return an object's content."""
-        with self._errors():
+        with errors(self.url):
             try:
                 data: bytes = self._fs.cat_file(f"{self._prefix}/{key}")
             except FileNotFoundError:
@@ -66,13 +67,13 @@ class S3:
 
     def exists(self, key: str) -> bool:
         """Return whether an object is there."""
-        with self._errors():
+        with errors(self.url):
             return bool(self._fs.isfile(f"{self._prefix}/{key}"))
 
     def names(self, prefix: str) -> list[str]:
         """Return the names right below a prefix."""
         place = f"{self._prefix}/{prefix}".rstrip("/")
-        with self._errors():
+        with errors(self.url):
             try:
                 found = self._fs.ls(place, detail=False)
             except FileNotFoundError:
@@ -82,7 +83,7 @@ class S3:
     def list(self, prefix: str) -> list[Entry]:
         """Return every object below a prefix."""
         place = f"{self._prefix}/{prefix}".rstrip("/")
-        with self._errors():
+        with errors(self.url):
             found = self._fs.find(place, detail=True)
         return sorted(
             Entry(
@@ -99,7 +100,7 @@ class S3:
         if path.is_file():
             os.utime(path)
             return path
-        with self._errors(), disk_errors(self.cache):
+        with errors(self.url), disk_errors(self.cache):
             path.parent.mkdir(parents=True, exist_ok=True)
             handle, name = tempfile.mkstemp(prefix=".", dir=path.parent)
             os.close(handle)
@@ -126,7 +127,7 @@ class S3:
 
     def write(self, key: str, data: bytes) -> None:
         """Replace an object."""
-        with self._errors():
+        with errors(self.url):
             self._fs.pipe_file(f"{self._prefix}/{key}", data)
 
     def swap(self, key: str, old: bytes | None, data: bytes) -> bool:
@@ -136,7 +137,7 @@ class S3:
         the put names a tag that is no longer there and is refused.
         """
         path = f"{self._prefix}/{key}"
-        with self._errors():
+        with errors(self.url):
             condition = {"IfNoneMatch": "*"}
             if old is not None:
                 try:
@@ -155,13 +156,13 @@ class S3:
 
     def add(self, source: Path, key: str) -> None:
         """Upload a finished file; its copy here is not kept."""
-        with self._errors():
+        with errors(self.url):
             self._fs.put_file(str(source), f"{self._prefix}/{key}")
         source.unlink()
 
     def remove(self, key: str) -> None:
         """Remove an object."""
-        with self._errors(), contextlib.suppress(FileNotFoundError):
+        with errors(self.url), contextlib.suppress(FileNotFoundError):
             self._fs.rm_file(f"{self._prefix}/{key}")
 
     @contextlib.contextmanager
@@ -173,33 +174,55 @@ class S3:
         """Return the objects below a prefix; copies share the cache's limit."""
         return S3(f"{self.url}/{prefix}", self.cache, cache_gb=self.cache_gb)
 
-    @contextlib.contextmanager
-    def _errors(self) -> Iterator[None]:
-        """Turn what the store or the way to it says into this project's errors."""
-        from botocore import exceptions  # noqa: PLC0415 (an optional extra)
 
-        try:
-            yield
-        except (PermissionError, exceptions.NoCredentialsError) as error:
-            raise ConfigError(
-                f"{self.url} refuses: {_first_line(error)}. Set AWS_ACCESS_KEY_ID and "
-                "AWS_SECRET_ACCESS_KEY, or the machine's role, to an account that may read, write, "
-                "list and delete there."
-            ) from error
-        except FileNotFoundError as error:
-            raise ConfigError(
-                f"{self.url}: {_first_line(error)}. Make the bucket, or correct lake.root."
-            ) from error
-        except (exceptions.HTTPClientError, exceptions.ConnectionError, TimeoutError) as error:
-            raise TransientError(
-                f"{self.url} cannot be reached: {_first_line(error)}. Nothing was published. Check "
-                "AWS_ENDPOINT_URL and the network, then run the step again."
-            ) from error
-        except OSError as error:
-            raise TransientError(
-                f"{self.url}: {_first_line(error)}. Nothing was published. Run the step again; if "
-                "it stays, see the store's own status."
-            ) from error
+@contextlib.contextmanager
+def errors(url: str) -> Iterator[None]:
+    """Turn what the store of ``url``, or the way to it, says into this project's errors."""
+    try:
+        yield
+    except PinnerSageError:
+        raise
+    except Exception as error:
+        raise translated(error, url) from error
+
+
+def translated(error: Exception, url: str) -> Exception:
+    """Return what to raise for an error of s3fs or of the client below it."""
+    from botocore import exceptions  # noqa: PLC0415 (an optional extra)
+
+    said = _first_line(error)
+    if isinstance(error, (PermissionError, exceptions.NoCredentialsError)):
+        return ConfigError(
+            f"{url} refuses: {said}. Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or the "
+            "machine's role, to an account that may read, write, list and delete there."
+        )
+    if isinstance(error, FileNotFoundError):
+        return ConfigError(f"{url}: {said}. Make the bucket, or correct its name.")
+    if isinstance(error, (exceptions.HTTPClientError, exceptions.ConnectionError, TimeoutError)):
+        return TransientError(
+            f"{url} cannot be reached: {said}. Nothing was published. Check AWS_ENDPOINT_URL and "
+            "the network, then run the step again."
+        )
+    if isinstance(error, (OSError, exceptions.BotoCoreError, exceptions.ClientError)):
+        return TransientError(
+            f"{url}: {said}. Nothing was published. Run the step again; if it stays, see the "
+            "store's own status."
+        )
+    return error
+
+
+def matching(pattern: str) -> list[str]:
+    """Return the URLs of the Parquet files that a pattern, or a prefix, names; sorted."""
+    with errors(pattern):
+        found = file_system().glob(pattern)
+        if found == [pattern.removeprefix("s3://").rstrip("/")] and not pattern.endswith(PARQUET):
+            found = file_system().glob(f"{pattern.rstrip('/')}/**/*{PARQUET}")
+    return sorted(f"s3://{path}" for path in found)
+
+
+def file_system() -> Any:
+    """Return the client of this process, which DuckDB can be given too."""
+    return _file_system(os.getpid())
 
 
 @functools.cache

@@ -11,6 +11,9 @@ pytestmark = pytest.mark.airflow
 
 HEAVY = ("pinnersage", "duckdb", "numba", "great_expectations", "pandas", "pyarrow", "numpy")
 
+DAGS = ["pinnersage_daily", "pinnersage_index", "pinnersage_maintenance", "pinnersage_sweep",
+        "pinnersage_watch"]  # fmt: skip
+
 READ_DAGS = """
 import json
 from airflow.dag_processing.dagbag import DagBag
@@ -47,7 +50,7 @@ def dags(read):
 
 def test_every_file_loads_and_the_helper_is_no_dag(read):
     assert read["errors"] == {}
-    assert set(read["dags"]) == {"pinnersage_daily", "pinnersage_index"}
+    assert set(read["dags"]) == set(DAGS)
 
 
 def test_order_of_the_daily_tasks(dags):
@@ -56,7 +59,8 @@ def test_order_of_the_daily_tasks(dags):
         "buckets": [],
         "cluster": ["buckets", "stage"],
         "validate": ["cluster"],
-        "publish": ["validate"],
+        "waive": ["validate"],
+        "publish": ["waive"],
         "release": ["publish"],
     }
 
@@ -67,6 +71,27 @@ def test_order_of_the_index_tasks(dags):
         "index": ["refine"],
         "release": ["index"],
     }
+
+
+def test_order_of_the_maintenance_tasks(dags):
+    tasks = dags["pinnersage_maintenance"]["tasks"]
+    assert {task: facts["after"] for task, facts in tasks.items()} == {
+        "plan": [],
+        "remove": ["plan"],
+    }
+    assert {facts["pool"] for facts in tasks.values()} == {"pinnersage_publish"}
+    assert dags["pinnersage_maintenance"]["timetable"] == "CronTriggerTimetable"
+
+
+def test_order_of_the_sweeps_tasks(dags):
+    assert {task: facts["after"] for task, facts in dags["pinnersage_sweep"]["tasks"].items()} == {
+        "buckets": [],
+        "sweep": ["buckets"],
+        "report": ["sweep"],
+    }
+    assert dags["pinnersage_sweep"]["timetable"] == "NullTimetable"
+    assert dags["pinnersage_sweep"]["tasks"]["sweep"]["mapped"]
+    assert dags["pinnersage_sweep"]["tasks"]["sweep"]["pool"] == "pinnersage_compute"
 
 
 def test_a_bucket_is_a_mapped_task(dags):
@@ -100,7 +125,7 @@ def test_every_task_has_an_owner_a_time_limit_and_retries(dags):
         for name, task in dag["tasks"].items():
             assert task["owner"] == "pinnersage"
             assert 0 < task["minutes"] <= 360
-            assert task["retries"] == (0 if name == "buckets" else 2)
+            assert task["retries"] == 2, "a worker may be killed in any task"
 
 
 def test_every_pool_is_made_by_the_runtime(dags, prepared_airflow):
@@ -114,7 +139,7 @@ def test_every_pool_is_made_by_the_runtime(dags, prepared_airflow):
     assert made["pinnersage_publish"] == 1
 
 
-@pytest.mark.parametrize("name", ["pinnersage_daily", "pinnersage_index"])
+@pytest.mark.parametrize("name", DAGS)
 def test_parsing_is_quick_and_imports_nothing_heavy(prepared_airflow, name):
     found = prepared_airflow.python(f"""
 import json, sys, time
@@ -229,7 +254,7 @@ def test_up_and_down(world):
         assert "is up" in world.runtime("up").stdout  # again: the same one
         assert world.runtime("status").stdout.count(servers.url) == 1
         pid = json.loads((world.airflow_home / "up.json").read_text())["pid"]
-        assert set(servers.dags()) == {"pinnersage_daily", "pinnersage_index"}
+        assert set(servers.dags()) == set(DAGS)
         assert "No data found" in world.airflow("dags", "list-import-errors")
         assert all(dag["is_paused"] for dag in servers.dags().values())
         logs = [f for f in world.airflow_home.rglob("*.log") if f.is_file()]

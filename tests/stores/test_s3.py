@@ -44,7 +44,7 @@ def test_copies_used_longest_ago_go_first_and_fresh_ones_stay(tmp_path):
 
 def test_a_bucket_that_is_not_there_is_a_setting_to_mend(bucket):
     gone = S3("s3://no-such-bucket/x", bucket.cache)
-    with pytest.raises(ConfigError, match=r"s3://no-such-bucket/x.*lake.root"):
+    with pytest.raises(ConfigError, match=r"s3://no-such-bucket/x.*Make the bucket"):
         gone.write("a", b"")
 
 
