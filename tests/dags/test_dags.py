@@ -122,7 +122,7 @@ def test_every_task_is_named_in_its_dags_page(dags):
 
 def test_every_task_has_an_owner_a_time_limit_and_retries(dags):
     for dag in dags.values():
-        for name, task in dag["tasks"].items():
+        for task in dag["tasks"].values():
             assert task["owner"] == "pinnersage"
             assert 0 < task["minutes"] <= 360
             assert task["retries"] == 2, "a worker may be killed in any task"
