@@ -177,6 +177,8 @@ def start(env: dict[str, str], port: int | None) -> dict[str, Any]:
     env = env | {
         "AIRFLOW__API__PORT": str(port),
         "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"http://127.0.0.1:{port}/execution/",
+        # Where people open it: alerts link there.
+        "AIRFLOW__API__BASE_URL": env.get("AIRFLOW__API__BASE_URL") or f"http://127.0.0.1:{port}",
     }
     with log.open("w") as out:
         leader = subprocess.Popen(

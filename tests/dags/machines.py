@@ -103,14 +103,14 @@ class Machines:
         for name in list(self.running):
             self.kill(name)
 
-    def start(self, name: str, *command: str) -> None:
+    def start(self, name: str, *command: str, **variables: str) -> None:
         """Start ``scripts/airflow_runtime.py COMMAND`` as the machine ``name``."""
         assert name not in self.running, f"{name} runs already"
         log = self.world.home / f"{name}.log"
         with log.open("ab") as out:
             self.running[name] = psutil.Popen(
                 [sys.executable, str(RUNTIME), *command],
-                env=self.world.env,
+                env=self.world.env | variables,
                 cwd=self.world.home,
                 stdout=out,
                 stderr=out,
@@ -151,9 +151,9 @@ class Machines:
         leader = self.running[name]
         return {leader.pid, *(child.pid for child in leader.children(recursive=True))}
 
-    def worker(self, name: str, *args: str) -> None:
+    def worker(self, name: str, *args: str, **variables: str) -> None:
         """Start a Celery worker that says its name on each task that it takes."""
-        self.start(name, "worker", "--celery-hostname", name, *args)
+        self.start(name, "worker", "--celery-hostname", name, *args, **variables)
 
     def kill(self, name: str) -> None:
         """End a machine as a power cut would, with all its processes."""
