@@ -62,8 +62,7 @@ def test_the_compute_pool_has_a_slot_a_core_unless_a_person_says_otherwise(world
 def test_a_day_of_64_buckets_is_scheduled(world, tmp_path, record_property):
     python(MAKE_HOME.replace("n_buckets=2", f"n_buckets={BUCKETS}"), tmp_path / "made")
     shutil.copytree(tmp_path / "made/home", world.home, dirs_exist_ok=True)
-    # Slots enough that Airflow is what is measured, more than a machine of two cores would have.
-    world.variables["PINNERSAGE_COMPUTE_SLOTS"] = "8"
+    world.variables["PINNERSAGE_COMPUTE_SLOTS"] = "4"
 
     with world.servers() as servers:
         servers.unpause("pinnersage_daily")
