@@ -4,6 +4,7 @@ The rows of the table in tests/test_live_after.py that a schedule makes; there t
 them all.
 """
 
+import json
 from datetime import date, timedelta
 
 import pyarrow as pa
@@ -61,13 +62,10 @@ def test_what_is_live_after_each_step(world):
         assert after == before, "the same input: nothing moves"
 
         friday = raw / f"{FRI}.parquet"
-        table = pq.read_table(friday)
-        more = table.slice(0, 5).set_column(
-            table.column_names.index("event_id"),
-            "event_id",
-            pa.array([f"late-{n}" for n in "abcde"]),
-        )
-        pq.write_table(pa.concat_tables([table, more]), friday)
+        events = pq.read_table(friday)
+        column = events.column_names.index("event_id")
+        more = events.slice(0, 5).set_column(column, "event_id", pa.array(range(-5, 0), pa.int64()))
+        pq.write_table(pa.concat_tables([events, more]), friday)
         before, after = run(FRI)
         assert after[0] == str(FRI)
         assert after[1] != before[1], "corrected input: the same day, anew"
@@ -80,6 +78,4 @@ def test_what_is_live_after_each_step(world):
 
 def releases(home):
     """Every release, oldest first."""
-    import json
-
     return [json.loads(path.read_text()) for path in sorted((home / "releases").glob("0*.json"))]
