@@ -39,8 +39,9 @@ test-services: env ## Tests against redis-server, PostgreSQL and a browser
 	@$(PYTEST) -m service
 
 .PHONY: chaos
-chaos: env ## Kill every step fifty times; the live release stays the old or the new one
+chaos: env ## Kill every step fifty times, and a worker and the scheduler in a backfill of 30 days
 	@CHAOS_KILLS=50 $(PYTEST) tests/test_chaos.py
+	@BACKFILL_DAYS=30 $(PYTEST) -s tests/dags/test_celery.py
 
 .PHONY: check
 check: env ## Lint, types, import contracts, SQL, spelling, docs: what CI runs beside the tests

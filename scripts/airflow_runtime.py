@@ -47,13 +47,8 @@ POOLS = {
 # Two more tasks than fill a core may be starting, publishing or waiting meanwhile.
 LIMITS = ("AIRFLOW__CORE__PARALLELISM", "AIRFLOW__CORE__MAX_ACTIVE_TASKS_PER_DAG")
 # The log servers are left out since they listen on every address, and the API server reads the
-# same disk. The triggerer waits for people who approve a day.
-COMPONENTS = (
-    ["api-server"],
-    ["scheduler", "--skip-serve-logs"],
-    ["dag-processor"],
-    ["triggerer", "--skip-serve-logs"],
-)
+# same disk. No triggerer: nothing here defers (a task that waits for a person needs none).
+COMPONENTS = (["api-server"], ["scheduler", "--skip-serve-logs"], ["dag-processor"])
 WORKER = (
     *("celery", "worker", "--skip-serve-logs"),
     *("--queues", "compute,publish,default", "--concurrency", str(CORES)),
@@ -65,7 +60,7 @@ QUIET = (
     "ignore::UserWarning:fastapi.testclient"
 )
 DATABASE = "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN"
-HEALTHY = ("metadatabase", "scheduler", "dag_processor", "triggerer")
+HEALTHY = ("metadatabase", "scheduler", "dag_processor")
 
 # What `airflow dags test` prints of interest.
 STARTS = re.compile(r"\[DAG TEST\] starting task_id=(?P<task>\S+) map_index=(?:-1|(?P<index>\d+))")

@@ -1,4 +1,6 @@
-"""Thirty days by two Celery workers: a worker and the scheduler are killed, and the bytes hold.
+"""Days by two Celery workers: a worker and the scheduler are killed, and the bytes hold.
+
+Nine days; thirty with ``BACKFILL_DAYS=30``, as ``make chaos`` runs it.
 
 PostgreSQL keeps the metadata and Celery's results, Redis carries the messages, the lake is a
 folder that both workers see. Not every day waits for the one before it: a day's bytes come from
@@ -12,6 +14,7 @@ of the figure, and counted.
 """
 
 import json
+import os
 import shutil
 from datetime import date, datetime, timedelta
 from statistics import mean, median, quantiles
@@ -29,7 +32,7 @@ pytestmark = [
 
 DAG = "pinnersage_daily"
 FIRST = date(2020, 3, 11)
-DAYS = [FIRST + timedelta(days=n) for n in range(30)]
+DAYS = [FIRST + timedelta(days=n) for n in range(int(os.environ.get("BACKFILL_DAYS", "9")))]
 DAYS_AT_ONCE = 3
 BAR_SECONDS = 5
 PATIENCE = 2400
@@ -65,7 +68,7 @@ def running_on(machines, servers, name):
     return None
 
 
-def test_thirty_days_survive_a_dead_worker_and_a_dead_scheduler(
+def test_a_backfill_survives_a_dead_worker_and_a_dead_scheduler(
     world, tiny, postgres, broker, tmp_path, record_property
 ):
     shutil.copytree(tiny, world.home, dirs_exist_ok=True)
@@ -77,11 +80,15 @@ def test_thirty_days_survive_a_dead_worker_and_a_dead_scheduler(
         servers.unpause(DAG)
         servers.backfill(DAG, DAYS[0], DAYS[-1], at_once=DAYS_AT_ONCE)
 
-        machines.until("a third of the days", lambda: len(succeeded(servers)) >= 10, PATIENCE)
+        machines.until(
+            "a third of the days", lambda: len(succeeded(servers)) >= len(DAYS) // 3, PATIENCE
+        )
         killed = machines.until("work on two", lambda: running_on(machines, servers, "two"), 120)
         machines.kill("two")
 
-        machines.until("two thirds", lambda: len(succeeded(servers)) >= 20, PATIENCE)
+        machines.until(
+            "two thirds", lambda: len(succeeded(servers)) >= 2 * len(DAYS) // 3, PATIENCE
+        )
         machines.kill("scheduler")
         machines.start_scheduler()
         machines.until("all days", lambda: len(succeeded(servers)) == len(DAYS), PATIENCE)
