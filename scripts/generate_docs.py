@@ -3,14 +3,13 @@
     python scripts/generate_docs.py            write them into docs/
     python scripts/generate_docs.py --check    exit code 1 if one is stale, naming it
 
-A page depends on the code alone: not on the terminal, the clock, the machine or Airflow. DAG
-files are read as syntax, since importing Airflow takes seconds; a construct that is not known
-here is an error, so that a picture is never wrong in silence.
+A page depends on the code alone: not on the terminal, the clock or the machine.
 """
 
-import ast
+import json
+import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
@@ -25,6 +24,7 @@ ROOT = Path(__file__).resolve().parents[1]
 DOCS = ROOT / "docs"
 WIDTH = 88
 """Columns of a terminal that command help is written for."""
+LIMITS = {"minimum": "≥", "maximum": "≤", "minItems": "at least", "maxItems": "at most"}
 SYMBOLS = {"ge": "≥", "gt": ">", "le": "≤", "lt": "<"}
 
 
@@ -128,140 +128,50 @@ def context(command: Any, name: str, parent: Any = None) -> Any:
 
 
 def dags() -> str:
-    """Return the page of ``dags/``: each DAG's docstring, schedule and tasks."""
-    shared = module(ROOT / "dags" / "pinnersage_dags.py")
-    names = dict(constants(shared))
+    """Return the page of ``dags/``: each DAG's docstring, schedule, tasks and form."""
+    command = [sys.executable, str(ROOT / "scripts" / "describe_dags.py")]
+    done = subprocess.run(command, check=True, capture_output=True, text=True)
     lines = [
         *opening("DAGs", "dags/"),
-        "The text of each DAG is the page that Airflow's UI shows for it.",
-        "",
-        "| pool | for |",
-        "|---|---|",
+        "The text of each DAG is the page that Airflow's UI shows for it. Pools and queues:",
+        "[several workers](how-to/several-workers.md#pools-and-queues).",
     ]
-    lines += [row(f"`{names[key]}`", said) for key, said in described_constants(shared)]
-    lines += ["", f"Where a task has no settings of its own: {shown(defaults(shared))}."]
-    for path in sorted((ROOT / "dags").glob("pinnersage_*.py")):
-        tree = module(path)
-        if any(dag_of(node) for node in tree.body):
-            lines += dag_page(path.stem, tree, names)
+    for name, dag in json.loads(done.stdout.splitlines()[-1]).items():
+        lines += [
+            "",
+            f"## {name}",
+            "",
+            dag["text"].strip(),
+            "",
+            f"**Schedule:** {dag['schedule']}.",
+        ]
+        lines += [
+            "",
+            "| task | after | pool | queue | retries | minutes at most |",
+            "|" + "---|" * 6,
+        ]
+        lines += [task_row(task) for task in dag["tasks"]]
+        if dag["params"]:
+            lines += ["", "| field of the form | type | empty or untouched | |", "|" + "---|" * 4]
+            lines += [field_row(param) for param in dag["params"]]
     return page(lines)
 
 
-def dag_page(name: str, tree: ast.Module, names: dict[str, str]) -> list[str]:
-    """Return the part of the page for one DAG file."""
-    function = next(node for node in tree.body if dag_of(node))
-    assert isinstance(function, ast.FunctionDef)  # noqa: S101 (what dag_of has said)
-    asked = {keyword.arg: keyword.value for keyword in dag_of(function).keywords}
-    tasks = {node.name: node for node in function.body if isinstance(node, ast.FunctionDef)}
-    edges = wiring([node for node in function.body if not isinstance(node, ast.FunctionDef)])
-    after = {task: [one for one, other in edges if other == task] for task in tasks}
-    if set(tasks) != {task for edge in edges for task in edge}:
-        raise SystemExit(f"{name}: a task is not wired, or is wired in a way not known here.")
-    lines = ["", f"## {name}", "", (ast.get_docstring(tree) or "").strip(), ""]
-    lines += [f"**Schedule:** `{ast.unparse(asked['schedule'])}`", ""]
-    lines += ["| task | after | pool | own settings |", "|---|---|---|---|"]
-    for task, node in tasks.items():
-        own = {k: v for k, v in task_keywords(node).items() if k != "map_index_template"}
-        pool = own.pop("pool", None)
-        mapped = " (mapped)" if "map_index_template" in task_keywords(node) else ""
-        lines.append(
-            row(
-                f"`{task}`{mapped}",
-                ", ".join(f"`{one}`" for one in after[task]),
-                f"`{names[pool.id]}`" if isinstance(pool, ast.Name) else "default",
-                shown(own),
-            )
-        )
-    return lines
+def task_row(task: dict[str, Any]) -> str:
+    """Return the row of one task."""
+    mapped = " (one a bucket)" if task["mapped"] else ""
+    after = ", ".join(f"`{one}`" for one in task["after"])
+    facts = (task["pool"], task["queue"], str(task["retries"]), str(task["minutes"] or "no limit"))
+    return row(f"`{task['name']}`{mapped}", after, *facts)
 
 
-def shown(keywords: dict[str, ast.expr]) -> str:
-    """Return settings as Python says them."""
-    return ", ".join(f"`{key}={ast.unparse(value)}`" for key, value in keywords.items())
-
-
-def defaults(tree: ast.Module) -> dict[str, ast.expr]:
-    """Return what every task is given unless it says otherwise."""
-    for node in tree.body:
-        if isinstance(node, ast.AnnAssign) and ast.unparse(node.target) == "DEFAULTS":
-            assert isinstance(node.value, ast.Dict)  # noqa: S101 (its type says so)
-            pairs = zip(node.value.keys, node.value.values, strict=True)
-            return {ast.literal_eval(key): value for key, value in pairs if key}
-    raise SystemExit("dags/pinnersage_dags.py has no DEFAULTS.")
-
-
-def module(path: Path) -> ast.Module:
-    """Return a file as syntax."""
-    return ast.parse(path.read_text(encoding="utf-8"))
-
-
-def constants(tree: ast.Module) -> Iterator[tuple[str, str]]:
-    """Yield the module's names that stand for a text."""
-    for node in tree.body:
-        if isinstance(node, ast.Assign) and isinstance(node.value, ast.Constant):
-            for target in node.targets:
-                if isinstance(target, ast.Name):
-                    yield target.id, str(node.value.value)
-
-
-def described_constants(tree: ast.Module) -> Iterator[tuple[str, str]]:
-    """Yield texts' names with the line that stands under them."""
-    known = dict(constants(tree))
-    for node, following in zip(tree.body, tree.body[1:], strict=False):
-        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
-            said = following.value if isinstance(following, ast.Expr) else None
-            if node.targets[0].id in known and isinstance(said, ast.Constant):
-                yield node.targets[0].id, str(said.value).removeprefix("Pool of ").strip()
-
-
-def dag_of(node: ast.stmt) -> Any:
-    """Return the call of ``@dag`` that makes a function a DAG, or None."""
-    for decorator in getattr(node, "decorator_list", []):
-        if isinstance(decorator, ast.Call) and ast.unparse(decorator.func) == "dag":
-            return decorator
-    return None
-
-
-def task_keywords(node: ast.FunctionDef) -> dict[str, ast.expr]:
-    """Return what ``@task`` is given."""
-    found: dict[str, ast.expr] = {}
-    for decorator in node.decorator_list:
-        if isinstance(decorator, ast.Call):
-            found |= {keyword.arg: keyword.value for keyword in decorator.keywords if keyword.arg}
-    return found
-
-
-def wiring(body: list[ast.stmt]) -> list[tuple[str, str]]:
-    """Return pairs (task, task after it) of assignments and chains of ``>>``."""
-    named: dict[str, str] = {}
-    edges: list[tuple[str, str]] = []
-
-    def last(node: ast.expr) -> str:
-        """Return the task that an expression stands for, having noted what goes before it."""
-        if isinstance(node, ast.BinOp) and isinstance(node.op, ast.RShift):
-            before, task = last(node.left), last(node.right)
-            edges.append((before, task))
-            return task
-        if isinstance(node, ast.Name):
-            return named[node.id]
-        if isinstance(node, ast.Call):
-            function = node.func
-            mapped = isinstance(function, ast.Attribute) and function.attr == "expand"
-            base = function.value if mapped and isinstance(function, ast.Attribute) else function
-            if isinstance(base, ast.Name):
-                given = [*node.args, *(keyword.value for keyword in node.keywords)]
-                edges.extend((last(one), base.id) for one in given)
-                return base.id
-        raise SystemExit(f"Not known here, so not drawn: {ast.unparse(node)}")
-
-    for statement in body:
-        if isinstance(statement, ast.Assign) and isinstance(statement.targets[0], ast.Name):
-            named[statement.targets[0].id] = last(statement.value)
-        elif isinstance(statement, ast.Expr):
-            last(statement.value)
-        else:
-            raise SystemExit(f"Not known here, so not drawn: {ast.unparse(statement)}")
-    return edges
+def field_row(param: dict[str, Any]) -> str:
+    """Return the row of one field of a trigger form."""
+    kinds = param["type"] if isinstance(param["type"], list) else [param["type"]]
+    kind = " or ".join(one for one in kinds if one != "null")
+    limits = [f"{sign} {param[key]}" for key, sign in LIMITS.items() if key in param]
+    default = "" if param["default"] is None else f"`{json.dumps(param['default'])}`"
+    return row(f"`{param['name']}`", ", ".join([kind, *limits]), default, param["says"] or "")
 
 
 def opening(title: str, source: str) -> list[str]:
