@@ -212,7 +212,9 @@ def outcome_of(
         n_wrong += int(item.result.get("unexpected_count", 0))
         wrong = item.result.get("unexpected_rows")
         if wrong is not None and len(wrong):
-            columns = [c for c in (*shown, *rule.columns) if c in wrong.columns]
+            # Whose row it is, then what is wrong with it, then the rest.
+            wanted = (*shown[:1], *rule.columns, *shown[1:])
+            columns = [column for column in wanted if column in wrong.columns]
             examples += rows_of(wrong[list(dict.fromkeys(columns))])
     failed: Status = "failed" if rule.severity == "fail" else "warned"
     one = len(frame) == 1 and len(rule.columns) == 1 and rule.columns[0] in frame

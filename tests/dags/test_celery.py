@@ -164,7 +164,7 @@ def held_up(task, since, kills):
 
 
 def work(task, logs):
-    """Seconds in our code: from the end of Airflow's own start-up to the value returned."""
+    """Seconds in our code: from the end of Airflow's own start-up to what it does afterwards."""
     index = f"map_index={task['map_index']}" if task["map_index"] >= 0 else ""
     folder = logs / f"dag_id={DAG}" / f"run_id={task['dag_run_id']}" / f"task_id={task['task_id']}"
     began = ended = None
@@ -172,7 +172,7 @@ def work(task, logs):
         entry = json.loads(line)
         if began is None and entry["event"] == "::endgroup::":
             began = entry["timestamp"]
-        if entry["event"].startswith("Done. Returned value was"):
+        if entry["event"] == "::group::Post Execute":
             ended = entry["timestamp"]
     return seconds(began, ended)
 
