@@ -1,12 +1,13 @@
 """Retention: what in lake, stores and reports is still needed, and so what may go.
 
-Partitions go by their day, counted back from the newest day of their table, so an outage ages
-nothing. Files go by name: a data file stays while a manifest that stays lists it, in whatever
-folder it lies. What the live release or the way back from it names stays, however old. So does
-what was worked on within the grace, since a running step's files are not named yet, and a version
-in a store that this lake does not know, since a server may be shared.
+Partitions go by their day, counted back from the newest sound day of their table, so that neither
+an outage nor a day that failed ages anything. Files go by name: a data file stays while a manifest
+that stays lists it, in whatever folder it lies. What the live release or the way back from it names
+stays, however old. So does what was worked on within the grace, since a running step's files are
+not named yet, and a version in a store that this lake does not know, since a server may be shared.
 """
 
+import json
 import re
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
@@ -16,12 +17,13 @@ from pinnersage.config import Settings
 from pinnersage.release import Pointer, Releases, keyvalue_version
 from pinnersage.stores import open_keyvalue, open_storage, open_vectors
 from pinnersage.stores.lake import Manifest
-from pinnersage.stores.storage import Entry
+from pinnersage.stores.storage import Entry, Storage
 from pinnersage.survey import BY_DAY, BY_VERSION, Named, Survey, names
 
 KEYVALUE, INDEXES = "key-value versions", "index versions"
 UNNAMED, REPORTS = "unnamed files", "reports"
-_REPORT = re.compile(r"(?P<of>reports/(?:quality/day=|maintenance/)\d{4}-\d\d-\d\d)[./].+")
+QUALITY, OWN = "reports/quality/day=", "reports/maintenance/"
+_REPORT = re.compile(rf"(?P<of>(?:{QUALITY}|{OWN})\d{{4}}-\d\d-\d\d)[./].+")
 
 
 @dataclass(frozen=True)
@@ -77,7 +79,7 @@ def plan(now: datetime, settings: Settings) -> Plan:
     lake_items(survey, marks, kinds)
     kinds[KEYVALUE] = keyvalue_versions(survey, named)
     kinds[INDEXES] = index_versions(survey, named, pointer)
-    kinds[REPORTS] = reports(survey)
+    kinds[REPORTS] = reports(survey, named)
     return Plan(pointer, survey.since, kinds)
 
 
@@ -85,14 +87,14 @@ def day_partitions(survey: Survey, named: Named, table: str) -> Kind:
     """Decide on the partitions of a table by their days."""
     kind, days, n_days = Kind(), survey.days(table), days_kept(survey.settings)[table]
     window = survey.settings.model.window_days if table == "actions" else 1
-    grace = f"worked on within {survey.settings.retention.grace_days} days"
+    grace = f"worked on within {within(survey)}"
     worked_on = [
         day
         for other in BY_DAY
         for day, partition in survey.days(other).items()
         if partition in survey.fresh
     ]
-    newest = max(days, default=date.min)
+    newest = survey.newest(table) or date.min
     for day, partition in days.items():
         age = (newest - day).days
         near = next((d for d in worked_on if 0 <= (d - day).days < window), None)
@@ -107,6 +109,12 @@ def day_partitions(survey: Survey, named: Named, table: str) -> Kind:
         else:
             survey.going[partition] = f"{age} days before {newest}, the newest; kept are {n_days}"
     return kind
+
+
+def within(survey: Survey) -> str:
+    """Return the grace in words."""
+    days = survey.settings.retention.grace_days
+    return f"{days} day{'' if days == 1 else 's'}"
 
 
 def days_kept(settings: Settings) -> dict[str, int]:
@@ -132,7 +140,8 @@ def version_partitions(survey: Survey, named: Named, marks: set[str], table: str
     for other in ("medoids", "refined", "index"):
         days += [day for day, one in survey.days(other).items() if one not in survey.going]
     spare = survey.settings.retention.spare_action_days
-    days += [day - timedelta(days=spare) for day in list(survey.days("actions"))[-1:]]
+    if newest := survey.newest("actions"):
+        days.append(newest - timedelta(days=spare))
     valid = [one for one in by_age if days and order(found[one])[0] <= min(days).isoformat()]
     needed = {valid[-1]} if valid else set(by_age[:1])
     needed |= {one for one in by_age if any(key.startswith(f"{one}/") for key in marks)}
@@ -211,7 +220,7 @@ def ready_versions(survey: Survey, current: list[tuple[str, str, str]]) -> dict[
     """
     kept = survey.settings.retention
     ready = {
-        version: f"its day was worked on within {kept.grace_days} days"
+        version: f"its day was worked on within {within(survey)}"
         for _, version, partition in current
         if partition in survey.fresh
     }
@@ -242,25 +251,48 @@ def bytes_in(folder: Path) -> int:
     return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
 
 
-def reports(survey: Survey) -> Kind:
+def reports(survey: Survey, named: Named) -> Kind:
     """Decide on the quality reports and on the reports of this step by their days."""
-    kind, days = Kind(), survey.settings.retention.reports_days
+    kind, days, storage = (
+        Kind(),
+        survey.settings.retention.reports_days,
+        open_storage(survey.settings),
+    )
     by_day: dict[str, list[Entry]] = {}
-    for entry in open_storage(survey.settings).list("reports"):
+    for entry in storage.list("reports"):
         if found := _REPORT.fullmatch(entry.key):
             by_day.setdefault(found["of"], []).append(entry)
-    newest = {"reports/maintenance/": survey.now.date()}  # this run's own is written at its end
-    for name in by_day:
-        what, day = name[:-10], date.fromisoformat(name[-10:])
-        newest[what] = max(newest.get(what, day), day)
+    newest = {QUALITY: survey.newest("medoids") or date.min, OWN: survey.now.date()}
     for name, entries in sorted(by_day.items()):
-        age = (newest[name[:-10]] - date.fromisoformat(name[-10:])).days
+        of, day = name[:-10], name[-10:]
+        age = (newest[of] - date.fromisoformat(day)).days
         if age < days:
             kind.kept += 1
         elif any(entry.modified > survey.since for entry in entries):
-            kind.hold(name, f"written within {survey.settings.retention.grace_days} days")
+            kind.hold(name, f"written within {within(survey)}")
+        elif why := held_report(storage, entries, named, day) if of == QUALITY else "":
+            kind.hold(name, why)
         else:
             size, keys = sum(e.size for e in entries), tuple(e.key for e in entries)
-            why = f"{age} days before {newest[name[:-10]]}, the newest; kept are {days}"
+            why = f"{age} days before {newest[of]}, the newest; kept are {days}"
             kind.gone.append(Item(name, why, size, keys))
     return kind
+
+
+def held_report(storage: Storage, entries: list[Entry], named: Named, day: str) -> str:
+    """Return why a day's quality reports stay however old they are; empty if they need not.
+
+    They alone say why the live day could go live, and who let a day go live that had failed.
+    """
+    if why := named.partitions.get(f"medoids/day={day}"):
+        return why
+    for entry in entries:
+        if not entry.key.endswith(".json"):
+            continue
+        try:
+            waived = json.loads(storage.read(entry.key) or b"{}").get("waived")
+        except ValueError:
+            return f"{entry.key.rpartition('/')[2]} cannot be read: mend or remove it"
+        if waived:
+            return f"waived by {waived['by']}"
+    return ""

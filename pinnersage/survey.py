@@ -118,6 +118,20 @@ class Survey:
         """Return a table's partitions by day, ascending."""
         return {date.fromisoformat(one.partition("day=")[2]): one for one in self.partitions(table)}
 
+    def newest(self, table: str) -> date | None:
+        """Return the day that a table's days are counted back from; None where none is sound.
+
+        A day that failed, or of which the source had no row, may be any day: a slip in ``--day``.
+        So none counts that is later than the newest day that passed, and of actions only those
+        that have rows.
+        """
+        passed = [day for day, one in self.days("medoids").items() if one in self.current]
+        found = passed if table == "medoids" else list(self.days(table))
+        if table == "actions":
+            staged = self.manifests(table)
+            found = [date.fromisoformat(m.partition["day"]) for _, m in staged if m.rows]
+        return min([found[-1], *passed[-1:]]) if found else None
+
     def manifests(self, table: str) -> list[tuple[str, Manifest]]:
         """Return the current manifests of a table that stay, by partition; not those of buckets."""
         there = [one for one in self.partitions(table) if one not in self.going]

@@ -89,7 +89,19 @@ class Home:
     def stage(self, day, content="a"):
         file = self.file("actions", f"{day} {content}", day=day, bucket=0)
         keys = {"day": str(day)}
-        return self.lake.commit(Manifest(table="actions", partition=keys, files=(file,)))
+        return self.lake.commit(
+            Manifest(table="actions", partition=keys, files=(file,), rows=file.rows)
+        )
+
+    def stage_empty(self, day):
+        """A day of which the source has no row."""
+        return self.lake.commit(Manifest(table="actions", partition={"day": str(day)}))
+
+    def judge(self, day, waived=None):
+        """The day's quality report, under its own name and as the last one."""
+        data = json.dumps({"day": str(day), "waived": waived}).encode()
+        for name in ("report", "0123456789abcdef"):
+            self.storage.write(f"reports/quality/day={day}/{name}.json", data)
 
     def cluster(self, day, content="a"):
         """The day's one bucket."""
@@ -167,7 +179,7 @@ class Home:
         self.cluster(day, content)
         self.validate(day)
         self.publish(day)
-        self.storage.write(f"reports/quality/day={day}/report.json", b"{}")
+        self.judge(day)
         return release.release_medoids(day, self.settings)
 
     def day(self, n, content="a", **index):

@@ -296,6 +296,95 @@ def test_an_outage_ages_nothing(home):
     assert home.files() == before
 
 
+@pytest.mark.parametrize("how", ["no file", "rows that fail", "empty days"])
+def test_a_day_that_did_not_pass_ages_nothing_however_far_ahead(home, how):
+    """A slip in ``--day``: sound days would all be old beside it."""
+    for n in range(2):
+        home.day(n)
+    before, far = home.files(), nth(900)
+    home.judge(far)
+    if how == "rows that fail":
+        home.stage(far)
+        home.cluster(far)
+    elif how == "empty days":
+        for back in range(3):
+            home.stage_empty(far - timedelta(days=back))
+
+    report = run(home)
+
+    assert gone(report) == {}
+    assert before < home.files()
+    assert_reads_whole(home)
+
+
+def test_empty_days_age_no_actions_before_any_day_has_passed(home):
+    for n in range(6):
+        home.stage(nth(n))
+    home.embed(nth(850), scale=3)
+    home.stage_empty(nth(900))
+
+    assert gone(run(home)) == {"actions": [f"actions/day={nth(n)}" for n in (0, 1)]}
+
+
+def test_empty_days_that_passed_age_no_actions(home):
+    """Medoids of days without a row pass as long as the window has some."""
+    for n in range(4):
+        home.day(n)
+    for n in range(4, 6):
+        home.stage_empty(nth(n))
+        home.cluster(nth(n))
+        home.validate(nth(n))
+
+    assert "actions" not in gone(run(home))
+
+
+def test_reports_of_live_days_and_of_waived_days_stay_however_old(ten):
+    """They alone say why the day could go live, and who let it."""
+    ten.judge(nth(0), {"by": "Ada", "reason": "a holiday"})
+    ten.storage.write(f"reports/quality/day={nth(1)}/fedcba9876543210.json",
+                      b'{"waived": {"by": "Grace"}}')  # fmt: skip
+    release.promote(nth(3), ten.settings)
+
+    report = run(ten)
+
+    assert gone(report)["reports"] == [f"reports/quality/day={nth(n)}" for n in (2, 4)]
+    held = kind(report, "reports").held
+    assert held == {
+        f"reports/quality/day={nth(0)}": "waived by Ada",
+        f"reports/quality/day={nth(1)}": "waived by Grace",
+        f"reports/quality/day={nth(3)}": f"release {ten.releases.live().number} is live",
+    }
+    assert ten.storage.exists(f"reports/quality/day={nth(3)}/report.json")
+
+
+def test_reports_of_the_way_back_stay(ten):
+    release.promote(nth(2), ten.settings)
+    release.promote(nth(9), ten.settings)
+
+    held = kind(run(ten), "reports").held
+
+    assert "ready for a rollback" in held[f"reports/quality/day={nth(2)}"]
+
+
+def test_a_report_that_cannot_be_read_stays_and_is_named(ten):
+    ten.storage.write(f"reports/quality/day={nth(0)}/report.json", b"{")
+    held = kind(run(ten), "reports").held
+    assert held == {
+        f"reports/quality/day={nth(0)}": "report.json cannot be read: mend or remove it"
+    }
+
+
+@pytest.mark.parametrize(("days", "words"), [(1, "within 1 day"), (2, "within 2 days")])
+def test_one_day_of_grace_is_a_day(home, days, words):
+    home.settings = change(home.settings, retention={"grace_days": days})
+    for n in range(9):
+        home.stage(nth(n))
+
+    held = kind(run(home, AT_ONCE), "actions").held
+
+    assert {why.split("which was ")[-1] for why in held.values()} == {f"worked on {words}"}
+
+
 def test_a_home_without_a_day_keeps_all(tmp_path, small_index):
     home = Home(tmp_path / "new", small_index)
     assert run(home).n_gone == 0
