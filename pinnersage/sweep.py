@@ -121,6 +121,14 @@ def ask(
     return SweepRequest(merge_thresholds=checked(merge_thresholds), buckets=list(chosen))
 
 
+def number(text: str) -> float:
+    """Return a merge threshold that a person wrote."""
+    try:
+        return float(text)
+    except ValueError as error:
+        raise ConfigError(f"not a number: {text.strip()!r}; give such as 0.5,1,2") from error
+
+
 def checked(merge_thresholds: Sequence[float]) -> list[float]:
     """Return the merge thresholds in ascending order, each once, if each can be one."""
     for threshold in merge_thresholds:
@@ -307,10 +315,10 @@ def render(summary: SweepSummary) -> bytes:
 
 
 def medians(summary: SweepSummary, group: str) -> list[dict[str, Any]]:
-    """Return a group's median of clusters per user as labelled bars, heights in percent."""
+    """Return a group's median of clusters per user as labelled bars, lengths in percent."""
     found = {at.merge_threshold: at.clusters_per_user[group].median for at in summary.thresholds}
     most = max(median or 0 for median in found.values())
     return [
-        {"label": threshold, "n": median, "height": round(100 * (median or 0) / most, 1)}
+        {"label": threshold, "n": median, "percent": round(100 * (median or 0) / most, 1)}
         for threshold, median in found.items()
     ]

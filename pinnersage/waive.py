@@ -3,6 +3,7 @@
 Reads the day's last quality report; writes ``medoids/day=…`` as ``validate`` would have, with the
 waiver in it, so that ``publish`` and ``release`` go on as usual. A waiver holds for just the
 buckets and the outcomes of that report: if either changes, the day is judged, and waived, anew.
+The first waiver of a report stands: who answers for a day is never written over.
 """
 
 from datetime import UTC, date, datetime
@@ -14,6 +15,7 @@ from pinnersage.config import Settings
 from pinnersage.errors import ConfigError, DataError
 from pinnersage.quality import QualityReport, Waiver
 from pinnersage.stores import open_lake, open_storage
+from pinnersage.stores.lake import Lake
 
 
 class WaiveReport(BaseModel):
@@ -61,7 +63,8 @@ def run(
     ConfigError
         No name or no reason.
     DataError
-        Another report, other buckets, nothing that failed, or a rule that may not be waived.
+        Another report, other buckets, nothing that failed, a rule that may not be waived, or
+        waived already: by another person, or for another reason.
     """
     by, reason = by.strip(), reason.strip()
     if not by or not reason:
@@ -78,7 +81,14 @@ def run(
             f"pinnersage validate --day {day}"
         )
     rules = [outcome.rule for outcome in report.failed]
-    waiver = Waiver(rules=rules, by=by, reason=reason, at=at.astimezone(UTC))
+    new = Waiver(rules=rules, by=by, reason=reason, at=at.astimezone(UTC))
+    waiver = given(report, lake) or new
+    if (waiver.by, waiver.reason) != (by, reason):
+        raise DataError(
+            f"{day}: report {report.version} was waived by {waiver.by} at "
+            f"{waiver.at:%Y-%m-%d %H:%M} UTC, with the reason: {waiver.reason}. "
+            "That stands, and the day can be published as it is."
+        )
     report = report.model_copy(update={"waived": waiver})
     manifest = lake.commit(validate.day_manifest(report, buckets, settings))
     page = pages.write_quality(report, storage)
@@ -91,6 +101,15 @@ def run(
         version=manifest.version,
         page=page,
     )
+
+
+def given(report: QualityReport, lake: Lake) -> Waiver | None:
+    """Return the waiver that a report has; one killed before its page is in the manifest alone."""
+    manifest = lake.current("medoids", day=report.day)
+    said = manifest.report.get("waived") if manifest else None
+    if report.waived or not said or said["report"] != report.version:
+        return report.waived
+    return Waiver.model_validate(said)
 
 
 def require_waivable(report: QualityReport, version: str, settings: Settings) -> None:

@@ -162,6 +162,12 @@ def test_what_cannot_be_swept_is_said_before_anything_is_computed(why, settings)
         sweep.ask(thresholds, buckets, settings)
 
 
+def test_a_threshold_that_is_no_number_is_named():
+    assert [sweep.number(part) for part in ["0.5", " 1", "2e0"]] == [0.5, 1, 2]
+    with pytest.raises(ConfigError, match=r"^not a number: 'a'; give such as 0\.5,1,2$"):
+        sweep.number(" a")
+
+
 def test_what_is_named_twice_counts_once(settings):
     wanted = sweep.ask([1, 1.0, 0.5], [2, 0, 2], settings)
     assert (wanted.merge_thresholds, wanted.buckets) == ([0.5, 1.0], [0, 2])

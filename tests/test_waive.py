@@ -37,8 +37,8 @@ def failed(failed_home, tmp_path):
     shutil.copytree(home, tmp_path / "home")
     settings = change(config.load(tmp_path / "home"), checks=STRICT)
 
-    def run(version=error.report_version, by="Ada", reason="a holiday", settings=settings):
-        return waive.run(DAY, version, by, reason, AT, settings)
+    def run(version=error.report_version, by="Ada", reason="a holiday", at=AT, settings=settings):
+        return waive.run(DAY, version, by, reason, at, settings)
 
     return SimpleNamespace(settings=settings, error=error, waive=run)
 
@@ -121,11 +121,40 @@ def test_a_waiver_ends_when_the_rule_is_no_longer_waivable(failed):
     assert day_of(failed.settings) is None
 
 
-def test_waiving_again_is_no_error_and_the_last_word_counts(failed):
+def test_the_same_waiver_again_is_no_error_and_the_first_time_is_kept(failed):
     first = failed.waive()
-    assert failed.waive() == first
-    failed.waive(by="Grace", reason="looked at it")
-    assert day_of(failed.settings).report["waived"]["by"] == "Grace"
+    assert failed.waive(at=AT + timedelta(hours=1)) == first
+    assert waive.last_report(DAY, failed.settings).waived.at == AT
+
+
+@pytest.mark.parametrize(
+    ("by", "reason"), [("Grace", "looked at it"), ("Grace", "a holiday"), ("Ada", "a new model")]
+)
+def test_another_waiver_of_the_same_report_is_refused_and_the_first_is_kept(failed, by, reason):
+    failed.waive()
+    publish.run(DAY, failed.settings)
+    release.release_medoids(DAY, failed.settings)
+    before, page = day_of(failed.settings), page_of(failed.settings)
+
+    said = r"was waived by Ada at 2026-04-06 09:30 UTC, with the reason: a holiday\. That stands"
+    with pytest.raises(DataError, match=said):
+        failed.waive(by=by, reason=reason)
+
+    assert day_of(failed.settings) == before
+    assert page_of(failed.settings) == page
+
+
+def test_a_waiver_that_was_killed_before_its_page_stands_too(failed, monkeypatch):
+    monkeypatch.setattr(pages, "write_quality", lambda *_: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        failed.waive()
+    monkeypatch.undo()
+
+    with pytest.raises(DataError, match="was waived by Ada"):
+        failed.waive(by="Grace")
+    failed.waive()
+
+    assert waive.last_report(DAY, failed.settings).waived.by == "Ada"
 
 
 @pytest.mark.parametrize(("by", "reason"), [("", "a holiday"), ("Ada", "  "), ("\t", "")])
