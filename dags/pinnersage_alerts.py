@@ -13,7 +13,7 @@ import html
 import logging
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Literal
-from urllib.parse import quote, urlsplit
+from urllib.parse import parse_qsl, quote, urlsplit
 
 from airflow.sdk import BaseNotifier
 from airflow.sdk.exceptions import AirflowFailException
@@ -96,7 +96,7 @@ def facts_of(kind: str, context: Any) -> Facts:
         "day": day_of(run),
         "task": task_name(task) if task else "",
         "run": run_id,
-        "error": last_line(context.get("exception")) if kind == "failure" else "",
+        "error": what_failed(context.get("exception")) if kind == "failure" else "",
         "run_url": run_url,
         "log_url": task.log_url if task else "",
         "report_url": f"{run_url}/plugin/{REPORT_TAB}" if judged else "",
@@ -127,16 +127,16 @@ def task_name(task: Any) -> str:
     return f"{task.task_id} ({named})" if named else task.task_id
 
 
-def last_line(error: object) -> str:
+def what_failed(error: object) -> str:
     """Return what an exception says, without secrets that Airflow knows of."""
     from airflow.sdk.log import redact
 
     if error is None:
         return "The worker ended without an error of the task's: killed, out of memory, or lost."
-    lines = str(error).strip().splitlines()
-    said = lines[-1].strip() if lines else ""
+    said = str(error).strip()
     if not isinstance(error, AirflowFailException | str):
-        said = f"{type(error).__name__}: {said}"
+        # Others' errors begin with what led there and end with what is wrong.
+        said = f"{type(error).__name__}: {said.splitlines()[-1].strip() if said else ''}"
     return str(redact(said))[:LONGEST_ERROR]
 
 
@@ -156,8 +156,10 @@ def to_webhook(facts: Facts, config: "AlertConfig") -> None:
     from airflow.sdk.log import mask_secret
 
     host = Connection.get(config.webhook_connection).host or ""
-    if secret := urlsplit(host).path.strip("/"):
-        mask_secret(secret)  # whoever knows a chat's path may post there, and errors name it
+    url = urlsplit(host)
+    for secret in (url.path.strip("/"), url.query, *(v for _, v in parse_qsl(url.query))):
+        if secret:
+            mask_secret(secret)  # whoever knows it may post there, and errors name it
     hook = HttpHook(method="POST", http_conn_id=config.webhook_connection)
     hook.run(json=facts, extra_options={"timeout": PATIENCE_SECONDS})
 

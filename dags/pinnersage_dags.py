@@ -4,6 +4,7 @@ Not a DAG file itself (.airflowignore). It is imported while DAG files are parse
 imports nothing of ``pinnersage`` at the top.
 """
 
+import logging
 from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
@@ -11,6 +12,8 @@ from typing import Any
 from airflow.sdk import Asset, Param, get_current_context
 from airflow.sdk.exceptions import AirflowFailException
 from pinnersage_alerts import Alert
+
+log = logging.getLogger(__name__)
 
 START = datetime(1990, 1, 1, tzinfo=UTC)
 """Before any event log. Without catchup it starts nothing; it only permits backfills."""
@@ -115,7 +118,7 @@ def buckets_of_run() -> list[int]:
         raise AirflowFailException(
             f"Buckets {wrong or asked} are none of 0 to {n_buckets - 1}. Trigger the run again."
         )
-    return sorted(set(asked))
+    return sorted({int(bucket) for bucket in asked})  # JSON Schema takes 1.0 for an integer
 
 
 def judge(day: date) -> dict[str, Any]:
@@ -160,5 +163,8 @@ def once(run: Callable[..., Any], *args: object) -> dict[str, Any]:
         if isinstance(error, ChecksError):
             keep_report(error.day, error.report_version)
         raise AirflowFailException(f"{type(error).__name__}: {error}") from error
-    lineage(run, settings, *args)
+    try:
+        lineage(run, settings, *args)
+    except Exception:
+        log.exception("The step is done, and its lineage cannot be told.")
     return report

@@ -27,6 +27,8 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
+LATE = 3
+"""Exit code that says late, apart from 1, an error, and 2, a wrong word on the command line."""
 WIDE = None if sys.stdout.isatty() else 160
 # No markup and no emoji: titles and ids are the user's, and "[/knit]" is a title.
 console = Console(highlight=False, markup=False, emoji=False, soft_wrap=True, width=WIDE)
@@ -284,10 +286,7 @@ def sweep(
     from pinnersage import sweep as question
 
     settings = settings_of(home)
-    try:
-        thresholds = [float(part) for part in merge_thresholds.split(",")]
-    except ValueError as error:
-        raise ConfigError(f"--merge-thresholds {merge_thresholds}: numbers with commas.") from error
+    thresholds = [question.number(part) for part in merge_thresholds.split(",")]
     buckets = question.ask(thresholds, bucket, settings).buckets
     summary = question.summarise(
         [question.run(day, one, thresholds, settings) for one in buckets], settings
@@ -499,7 +498,8 @@ def maintain(
             console.print(f"{went}: {kind.kind} {gone.name}: {gone.why}")
         for name, why in kind.held.items():
             console.print(f"stays: {kind.kind} {name}: {why}")
-    console.print("At most 20 of a kind are listed; --json lists all.")
+    if any(max(kind.n_gone, len(kind.held)) > step.SHOWN for kind in report.kinds):
+        console.print(f"At most {step.SHOWN} of a kind are listed; --json lists all.")
 
 
 @app.command()
@@ -521,21 +521,22 @@ def doctor(home: Home = None, as_json: AsJson = False) -> None:
 @app.command()
 def reports(home: Home = None, as_json: AsJson = False) -> None:
     """Write a page of all days and their quality, to read without Airflow."""
-    from pinnersage import history
+    from pinnersage import history, runbook
 
-    tell(history.run(settings_of(home)), as_json=as_json, title="reports")
+    done = history.run(settings_of(home), runbook=runbook.page())
+    tell(done, as_json=as_json, title="reports")
 
 
 @app.command()
 def freshness(home: Home = None, as_json: AsJson = False) -> None:
-    """Say how old the live release is; exit code 1 if it is late."""
+    """Say how old the live release is; exit code 3 if it is late."""
     from pinnersage import freshness as question
 
     now = datetime.now(UTC)  # noqa: TID251 (the clock's place is here, at the edge)
     found = question.run(now, settings_of(home))
     tell(found, as_json=as_json, title="freshness")
     if found.late:
-        raise typer.Exit(1)
+        raise typer.Exit(LATE)
 
 
 def main() -> None:

@@ -17,7 +17,7 @@ from pinnersage.config import CheckConfig
 from pinnersage.quality import Outcome, Rule, judge, not_judged
 from pinnersage.stores.lake import Lake, Manifest
 
-COVERAGE = "users against the day before"
+COVERAGE = "users against the last passed day"
 ACTING = "users who acted, against the same weekday before"
 EMPTY = "a bucket with users is not suddenly empty"
 CLUSTERS = "clusters per user on average"
@@ -56,19 +56,29 @@ def run(
     con: duckdb.DuckDBPyConnection, lake: Lake, day: Day, checks: CheckConfig
 ) -> tuple[list[Outcome], dict[str, float]]:
     """Return what came of every rule about the day, and what it was compared with, as measures."""
-    before = lake.current("medoids", day=day.day - timedelta(days=1))
+    passed = passed_before(lake, day.day, checks.drift_days)
+    before = passed[0] if passed else None
     parts = [
         limits(checks),
         age(day, checks),
         coverage(day, before, checks),
         acting(lake, day.day, checks),
-        *drifts(lake, day, checks),
+        *drifts(passed, day, checks),
     ]
     compared = {name: value for part in parts for name, value in part.compared.items()}
     frame = pd.DataFrame([{**day.measures, **compared}])
     outcomes = judge(frame, [rule for part in parts for rule in part.rules], table="day")
     outcomes += [outcome for part in parts for outcome in part.unjudged]
     return [*outcomes, *empty_buckets(con, lake, day, before, checks)], compared
+
+
+def passed_before(lake: Lake, day: date, n_days: int) -> list[Manifest]:
+    """Return the days among the ``n_days`` before that passed, the newest first.
+
+    A day that failed is not among them: else a fault of two days would be its own measure.
+    """
+    earlier = (lake.current("medoids", day=day - timedelta(days=n + 1)) for n in range(n_days))
+    return [manifest for manifest in earlier if manifest is not None]
 
 
 def own(measures: Mapping[str, Any]) -> dict[str, Any]:
@@ -97,12 +107,12 @@ def age(day: Day, checks: CheckConfig) -> Comparison:
 
 
 def coverage(day: Day, before: Manifest | None, checks: CheckConfig) -> Comparison:
-    """Judge the users of the day against those of the day before."""
+    """Judge the users of the day against those of the last day that passed."""
     rule = Rule(
         COVERAGE, ("user_coverage",), least=checks.min_user_coverage, runbook="user coverage"
     )
     if before is None or not before.report["measures"]["n_users"]:
-        why = "the day before is not there"
+        why = f"none of the {checks.drift_days} days before passed"
         return Comparison(unjudged=[not_judged(rule, table="day", why=why)])
     share = day.measures["n_users"] / before.report["measures"]["n_users"]
     return Comparison([rule], {"user_coverage": share})
@@ -132,13 +142,8 @@ def acting(lake: Lake, day: date, checks: CheckConfig) -> Comparison:
     return Comparison([rule], {"acting_share": staged.report["users"] / usual})
 
 
-def drifts(lake: Lake, day: Day, checks: CheckConfig) -> list[Comparison]:
+def drifts(passed: Sequence[Manifest], day: Day, checks: CheckConfig) -> list[Comparison]:
     """Judge each histogram against those of the passed days before, put together."""
-    earlier = (
-        lake.current("medoids", day=day.day - timedelta(days=n + 1))
-        for n in range(checks.drift_days)
-    )
-    passed = [manifest for manifest in earlier if manifest is not None]
     found = []
     for name, counts in day.histograms.items():
         column = f"drift of {name}"
@@ -168,7 +173,7 @@ def empty_buckets(
     """Judge the buckets: one in which many users vanish at once has lost its files."""
     rule = Rule(EMPTY, ("has_users",), runbook="user coverage")
     if before is None:
-        why = "the day before is not there"
+        why = f"none of the {checks.drift_days} days before passed"
         return [not_judged(rule, table="buckets", why=why)]
     rows = []
     for bucket, users in enumerate(day.users):

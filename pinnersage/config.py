@@ -89,7 +89,7 @@ class ModelConfig(Section):
 
 
 Waivable = Literal[
-    "users against the day before",
+    "users against the last passed day",
     "users who acted, against the same weekday before",
     "a bucket with users is not suddenly empty",
     "clusters of a user",
@@ -106,11 +106,11 @@ class CheckConfig(Section):
     """What a day must meet to be published. The only place to edit for a threshold."""
 
     min_user_coverage: Share = 0.9
-    """Users of the day as a share of the day before's; below it the day is not published."""
+    """Users of the day as a share of the last passed day's; below it, no day."""
     min_acting_share: Share = 0.7
     """Users who acted on the day, to the same weekday of four weeks before; less chance; 0: off."""
     empty_bucket_users: PositiveInt = 10
-    """A bucket that had as many users the day before must have some."""
+    """A bucket that had as many users on the last passed day must have some."""
     max_clusters_per_user: PositiveInt = 500
     """Most clusters that one user may have."""
     max_mean_clusters_per_user: Positive = 150.0
@@ -132,7 +132,7 @@ class CheckConfig(Section):
     max_bad_vector_share: Share = 0.01
     """Share of imported vectors that may be zero or not finite (they are dropped and counted)."""
     waivable: tuple[Waivable, ...] = (
-        "users against the day before",
+        "users against the last passed day",
         "users who acted, against the same weekday before",
         "clusters per user on average",
         "drift of clusters per user",
@@ -333,8 +333,20 @@ def build(home: Path, values: dict[str, Any], *, origin: str = "settings") -> Se
 
 
 def _problems(error: ValidationError) -> str:
-    found = ((".".join(map(str, item["loc"])), item["msg"]) for item in error.errors())
-    return "; ".join(f"{where}: {what}" for where, what in found)
+    return "; ".join(_problem(item) for item in error.errors())
+
+
+def _problem(item: Any) -> str:
+    """Return one problem: which key, its value, where it comes from, and what is wrong with it."""
+    where = ".".join(map(str, item["loc"]))
+    variable = PREFIX + "__".join(map(str, item["loc"][:2])).upper()
+    origin = f" (from {variable})" if variable in {name.upper() for name in os.environ} else ""
+    if item["type"] == "extra_forbidden":
+        return f"{where}: there is no such setting{origin}"
+    # An address may hold a password.
+    value = "the value" if where.endswith(("url", "location", "root")) else repr(item["input"])
+    expected = "empty, or s3://bucket/prefix" if where == "lake.root" else item["msg"]
+    return f"{where}: {value}{origin}: {expected}"
 
 
 def to_toml(**given: Section) -> str:

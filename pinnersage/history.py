@@ -32,7 +32,7 @@ WIDTH, HEIGHT, EDGE = 220.0, 44.0, 3.0
 
 ABOUT = {
     "n_users": "users with clusters",
-    "user_coverage": "users against the day before",
+    "user_coverage": "users against the last passed day",
     "acting_share": "users who acted, against the weekday before",
     "n_actions": "actions clustered",
     "n_clusters": "clusters",
@@ -103,11 +103,18 @@ class Trend(NamedTuple):
     """Where the days lie that failed."""
 
 
-def run(settings: Settings) -> Written:
-    """Write the page of all days beside their reports, for reading without Airflow."""
-    history, storage = read(settings), open_storage(settings)
-    key = "reports/quality/index.html"
-    storage.write(key, render(history, day_url="day={day}/index.html"))
+def run(settings: Settings, *, runbook: bytes | None = None) -> Written:
+    """Write the page of all days beside their reports, for reading without Airflow.
+
+    Beside it goes the page of the runbook, if it is given; reports that are written from then on
+    link it.
+    """
+    history, storage, folder = read(settings), open_storage(settings), "reports/quality"
+    if runbook is not None:
+        storage.write(f"{folder}/{pages.RUNBOOK}", runbook)
+    url = pages.RUNBOOK if storage.exists(f"{folder}/{pages.RUNBOOK}") else ""
+    key = f"{folder}/{pages.DAYS}"
+    storage.write(key, render(history, day_url="day={day}/index.html", runbook_url=url))
     return Written(days=len(history.days), page=f"{storage.where}/{key}")
 
 

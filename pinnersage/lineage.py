@@ -122,7 +122,11 @@ def _stage(day: _Day) -> Lineage:
     folder = where.actions.split("{day}", maxsplit=1)[0].split("*", maxsplit=1)[0]
     if folder != where.actions:
         folder = folder.rpartition("/")[0]
-    raw = Dataset("file", folder.rstrip("/"), files=(files,))
+    namespace, name = "file", folder.rstrip("/")
+    if folder.startswith(source.S3):
+        bucket, _, name = name.removeprefix(source.S3).partition("/")
+        namespace = f"{source.S3}{bucket}"
+    raw = Dataset(namespace, name, files=(files,))
     return Lineage((raw,), day.tables([day.manifest("actions").ref]))
 
 

@@ -16,6 +16,9 @@ from pinnersage.quality import QualityReport
 from pinnersage.stores.disk import disk_errors, write_atomically
 from pinnersage.stores.storage import Storage
 
+DAYS, RUNBOOK = "index.html", "runbook.html"
+"""Beside the days' folders, for reading without Airflow: written by ``pinnersage reports``."""
+
 
 def render(template: str, values: Mapping[str, Any]) -> bytes:
     """Return a template filled in; a value that is missing is an error."""
@@ -33,10 +36,16 @@ def write_quality(report: QualityReport, storage: Storage) -> str:
     """Write a day's data-quality report; return where its page is, for people.
 
     Each report is kept under its version, so that every run can show its own; the last one of a
-    day also stands as ``report.json`` and ``index.html``.
+    day also stands as ``report.json`` and ``index.html``. The page links the page of all days and
+    the runbook where these are there.
     """
     folder = f"reports/quality/day={report.day}"
-    data, page = report.model_dump_json(indent=1).encode(), render_quality(report)
+    days_url, runbook_url = (
+        f"../{name}" if storage.exists(f"reports/quality/{name}") else ""
+        for name in (DAYS, RUNBOOK)
+    )
+    data = report.model_dump_json(indent=1).encode()
+    page = render_quality(report, days_url=days_url, runbook_url=runbook_url)
     for name in (report.version, "report"):
         storage.write(f"{folder}/{name}.json", data)
     for name in (report.version, "index"):
@@ -63,10 +72,10 @@ def render_quality(report: QualityReport, *, days_url: str = "", runbook_url: st
 
 
 def histogram_bars(counts: Mapping[str, int]) -> list[dict[str, Any]]:
-    """Return a histogram in bins that double as labelled bars, heights in percent."""
+    """Return a histogram in bins that double as labelled bars, lengths in percent."""
     most = max(counts.values(), default=1)
     return [
-        {"label": bin_label(int(bin_)), "n": n, "height": round(100 * n / most, 1)}
+        {"label": bin_label(int(bin_)), "n": n, "percent": round(100 * n / most, 1)}
         for bin_, n in sorted(counts.items(), key=lambda item: int(item[0]))
     ]
 

@@ -51,6 +51,8 @@ class Rule:
             return "unique"
         if self.least is None and self.most is None:
             return "true for every row"
+        if self.least is None and self.most == 0:
+            return "none"
         least = "" if self.least is None else f"{'>' if self.strict else '>='} {self.least:g}"
         finite = self.most is not None and self.most < LARGEST
         most = f"<= {self.most:g}" if finite else ("finite" if self.most else "")
@@ -218,14 +220,14 @@ def outcome_of(
             examples += rows_of(wrong[list(dict.fromkeys(columns))])
     failed: Status = "failed" if rule.severity == "fail" else "warned"
     one = len(frame) == 1 and len(rule.columns) == 1 and rule.columns[0] in frame
-    observed = f"{frame[rule.columns[0]].iloc[0]:g}{rule.unit}" if one and not shown else ""
+    observed = number(frame[rule.columns[0]].iloc[0]) + rule.unit if one and not shown else ""
     return Outcome(
         rule=rule.name,
         table=table,
         severity=rule.severity,
         status=failed if n_wrong else "passed",
         expected=rule.expected,
-        observed=observed or f"{n_wrong:,} of {len(frame):,} rows",
+        observed=observed or breaking(n_wrong, len(frame)),
         n_checked=len(frame),
         n_wrong=n_wrong,
         examples=examples[:EXAMPLES] if shown else [],
@@ -241,11 +243,31 @@ def exceptions(info: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def rows_of(frame: pd.DataFrame) -> list[dict[str, Any]]:
-    """Return rows as text, for people."""
+    """Return rows as text, for people: fractions to 6 digits, ids and whole numbers as they are."""
     return [
-        {str(name): str(value) for name, value in row.items()}
+        {
+            str(name): f"{value:.6g}" if is_fraction(value) else str(value)
+            for name, value in row.items()
+        }
         for row in frame.head(EXAMPLES).to_dict(orient="records")
     ]
+
+
+def is_fraction(value: object) -> bool:
+    """Return whether a value is a number with a part behind the point, which may be long."""
+    return isinstance(value, float) and not value.is_integer()
+
+
+def number(value: float) -> str:
+    """Return a number as people read it: whole ones whole, others to 6 digits."""
+    whole = float(value).is_integer() and abs(value) < LARGEST
+    return f"{int(value):,}" if whole else f"{value:g}"
+
+
+def breaking(n_wrong: int, n_checked: int) -> str:
+    """Return how many rows break a rule, in words."""
+    verb = "breaks" if n_wrong <= 1 else "break"
+    return f"{f'{n_wrong:,}' if n_wrong else 'none'} of {n_checked:,} rows {verb} it"
 
 
 def add_up(outcomes: Sequence[Outcome]) -> list[Outcome]:
@@ -262,7 +284,7 @@ def add_up(outcomes: Sequence[Outcome]) -> list[Outcome]:
             update={
                 "n_wrong": n_wrong,
                 "n_checked": n_checked,
-                "observed": f"{n_wrong:,} of {n_checked:,} rows",
+                "observed": breaking(n_wrong, n_checked),
                 "examples": (before.examples + outcome.examples)[:EXAMPLES],
                 "status": outcome.status if outcome.n_wrong else before.status,
             }

@@ -140,26 +140,23 @@ class Releases:
         name = f"{number:06}.json"
         if not self.storage.swap(name, None, canonical(release.model_dump(mode="json"))):
             raise RacedError(f"{self.storage.where}/{name}")
-        try:
-            self.point(pointer.model_copy(update={"live": number}))
-        except RacedError:
-            self.storage.remove(name)  # it was never live, and nobody else has its number
-            raise
+        self.point(pointer.model_copy(update={"live": number}))
         return Moved(moved=True, why=why, live=release)
 
     def point(self, pointer: Pointer) -> None:
-        """Replace the pointer that was read, having told the vector store. Call it under the lock.
+        """Replace the pointer that was read, then tell the vector store. Call it under the lock.
+
+        A kill in between leaves the store's own alias behind until ``announce`` is called again, as
+        every later move does, also one that finds the release live already.
 
         Raises
         ------
         RacedError
             Somebody else has moved it since.
         """
-        index = None if pointer.live is None else self.get(pointer.live).index
-        if index:
-            open_vectors(self.settings).announce(index.version)
         if not self.storage.swap(LIVE, self._read, canonical(pointer.model_dump(mode="json"))):
             raise RacedError(f"{self.storage.where}/{LIVE}")
+        self.announce()
 
     def announce(self) -> None:
         """Tell the vector store which index is live."""
@@ -211,14 +208,11 @@ def settled(operation: Callable[Arguments, Moved]) -> Callable[Arguments, Moved]
 
     @functools.wraps(operation)
     def again(*args: Arguments.args, **kwargs: Arguments.kwargs) -> Moved:
-        for attempt in range(ATTEMPTS):
+        for _ in range(ATTEMPTS):
             try:
-                moved = operation(*args, **kwargs)
+                return operation(*args, **kwargs)
             except RacedError:
                 continue
-            if attempt:  # what was announced in vain must not be the last word
-                Releases(next(a for a in args if isinstance(a, Settings))).announce()
-            return moved
         raise TransientError(
             f"The live pointer was moved by others {ATTEMPTS} times meanwhile. Run it again."
         )
@@ -294,6 +288,7 @@ def _move_unless_live(
     index: Index | None,
 ) -> Moved:
     if live and live.medoids == medoids and _same(live.index, index):
+        releases.announce()
         return Moved(moved=False, why="it is live already", live=live)
     return releases.move(medoids, index, pointer, f"{medoids.day} is live")
 

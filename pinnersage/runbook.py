@@ -6,12 +6,24 @@ files of the repository lead nowhere from here and become plain text.
 
 import re
 from itertools import pairwise
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pinnersage import pages
 
 if TYPE_CHECKING:
     from markdown_it.token import Token
+
+
+SOURCE = Path(__file__).resolve().parents[1] / "docs" / "runbook.md"
+"""Stands in a checkout; a wheel has none."""
+
+
+def page() -> bytes | None:
+    """Return a checkout's runbook as a page beside the reports; None where there is none."""
+    if not SOURCE.is_file():
+        return None
+    return render(SOURCE.read_text(encoding="utf-8"), days_url=pages.DAYS)
 
 
 def render(text: str, *, days_url: str) -> bytes:

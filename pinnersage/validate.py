@@ -347,7 +347,10 @@ def failure(report: QualityReport, page: str, settings: Settings) -> ChecksError
     """Return the error of a day that failed: what, with the first rows, and what to do."""
     lines = [f"{report.day}: {len(report.failed)} checks failed, nothing is published."]
     for outcome in report.failed[:10]:
-        rows = "; ".join(str(row) for row in outcome.examples[:3])
+        rows = "; ".join(
+            ", ".join(f"{name} {value}" for name, value in row.items())
+            for row in outcome.examples[:3]
+        )
         lines.append(
             f"  {outcome.table}: {outcome.rule}: {outcome.observed}, expected {outcome.expected}"
             + (f". First rows: {rows}" if rows else "")

@@ -1,13 +1,13 @@
 """Pages in a real browser: readable offline, on a phone's width, and with what they promise."""
 
-from datetime import date
+from datetime import UTC, date, datetime
 from pathlib import Path
 
 import pytest
 from browser import open_browser, requested
 
 from pinnersage import pages
-from pinnersage.quality import Outcome, QualityReport
+from pinnersage.quality import Outcome, QualityReport, Waiver
 from pinnersage.stores.folder import Folder
 
 pytestmark = pytest.mark.service
@@ -35,7 +35,7 @@ def failed_report(tmp_path):
     bad = Outcome(
         rule="medoid is one of the user's own actions of the window",
         table="medoids", severity="fail", status="failed", expected="true for every row",
-        observed="1 of 40 rows", n_checked=40, n_wrong=1,
+        observed="1 of 40 rows breaks it", n_checked=40, n_wrong=1,
         examples=[{"user_id": "u<script>7", "rank": "0", "pin_id": "p9"}], runbook="failed check",
     )  # fmt: skip
     measures = {
@@ -64,6 +64,17 @@ def test_a_report_fits_a_phone(browser, failed_report):
 
     width = browser.execute_script("return document.documentElement.scrollWidth")
     assert width <= browser.execute_script("return window.innerWidth")
+
+
+def test_a_long_name_and_reason_of_a_waiver_fit_a_phone(browser, failed_report):
+    report = pages.read_quality(Folder(failed_report.parents[3]), date(2026, 4, 5))
+    waiver = Waiver(
+        rules=["a rule"], by="Ada" * 80, reason="x" * 400, at=datetime(2026, 4, 6, tzinfo=UTC)
+    )
+    waived = report.model_copy(update={"waived": waiver})
+    test_a_report_fits_a_phone(
+        browser, Path(pages.write_quality(waived, Folder(failed_report.parents[3])))
+    )
 
 
 def test_a_users_page_shows_interests_and_why(browser, tmp_path):

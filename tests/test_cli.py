@@ -13,7 +13,7 @@ import pytest
 import typer
 from worlds import DAY
 
-from pinnersage import cli, config
+from pinnersage import cli, config, maintain, stores
 
 COMMANDS = typer.main.get_command(cli.app).commands
 
@@ -118,6 +118,20 @@ def test_a_person_gets_lines(name, call, home):
     assert "{" not in out
 
 
+def test_maintain_says_that_a_list_is_cut_only_where_it_is(call, home, finished, monkeypatch):
+    words = ["maintain", "--dry-run", "--home", home]
+    assert "of a kind are listed" not in call(*words)[1]
+    unknown = "2020-01-01-0123456789abcdef"
+    stores.open_keyvalue(finished).write(unknown, [(b"k", b"v")], {})
+    assert unknown in call(*words)[1]
+
+    monkeypatch.setattr(maintain, "SHOWN", 0)
+
+    said = call(*words)[1]
+    assert unknown not in said
+    assert "At most 0 of a kind are listed" in said
+
+
 def test_init_and_synthetic_print_what_they_made(call, tmp_path):
     world = ["--users", 5, "--pins", 40, "--topics", 4, "--dimensions", 8, "--days", 3]
     code, out, _ = call("synthetic", tmp_path / "w", "--first-day", "2026-01-01", *world, "--json")
@@ -190,7 +204,7 @@ FAILURES = {
     "no user": (["recommend", "nobody"], "User nobody has no clusters on 2026-04-05"),
     "no user to show": (["show", "nobody"], "or no such user"),
     "bucket": (["cluster", "--day", DAY, "--bucket", 9], "Bucket 9 is not one of 0 to 3"),
-    "thresholds": (["sweep", "--day", DAY, "--merge-thresholds", "1;2"], "numbers with commas"),
+    "thresholds": (["sweep", "--day", DAY, "--merge-thresholds", "a,2"], "not a number: 'a'; give"),
     "swept": (["sweep", "--day", DAY, "--bucket", 9], "Bucket 9 is not one of 0 to 3"),
     "what": (["release", "--day", DAY, "--what", "pins"], "it is medoids or index"),
     "not published": (["promote", "2026-01-09"], "2026-01-09 is not published"),

@@ -63,8 +63,8 @@ def test_settings_are_loaded_from_the_home_s_file(tmp_path):
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("[model]\nwindow = 3\n", r"model\.window: Extra inputs"),
-        ("[models]\nwindow_days = 3\n", r"models: Extra inputs"),
+        ("[model]\nwindow = 3\n", r"model\.window: there is no such"),
+        ("[models]\nwindow_days = 3\n", r"models: there is no such"),
         ("[model]\nwindow_days = 0\n", r"model\.window_days: .*greater than 0"),
         (
             "[model]\nmerge_threshold = -1\n",
@@ -124,7 +124,7 @@ def test_environment_overrides_the_file(tmp_path, monkeypatch):
             "PINNERSAGE__MODELS__WINDOW_DAYS names no section",
         ),
         ("PINNERSAGE__HOME", "/elsewhere", "PINNERSAGE__HOME names no section"),
-        ("PINNERSAGE__MODEL__WINDOW", "3", r"model\.window: Extra inputs"),
+        ("PINNERSAGE__MODEL__WINDOW", "3", r"model\.window: there is no such"),
         ("PINNERSAGE__MODEL__WINDOW_DAYS", "ten", r"model\.window_days: .*integer"),
         ("PINNERSAGE__MODEL__WINDOW_DAYS", "0", r"model\.window_days: .*greater than 0"),
         ("PINNERSAGE__SOURCE__INTEREST_ACTIONS", "save", "Lists are written as JSON"),

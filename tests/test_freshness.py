@@ -72,8 +72,8 @@ def test_the_limit_is_a_setting(finished):
     assert freshness.run(now, change(finished, alerts={"max_age_hours": 2.5})).late
 
 
-@pytest.mark.parametrize(("hours", "code"), [(30, 1), (10**6, 0)])
-def test_the_command_ends_with_1_when_late(finished, monkeypatch, hours, code):
+@pytest.mark.parametrize(("hours", "code"), [(30, 3), (10**6, 0)])
+def test_the_command_ends_with_3_when_late(finished, monkeypatch, hours, code):
     monkeypatch.setenv("PINNERSAGE_HOME", str(finished.home))
     monkeypatch.setenv("PINNERSAGE__ALERTS__MAX_AGE_HOURS", str(hours))
     done = CliRunner().invoke(app, ["freshness", "--json"])

@@ -2,11 +2,12 @@
 
 import re
 from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
 
-from pinnersage import config, history, pages
+from pinnersage import config, history, pages, runbook
 from pinnersage.cli import app
 from pinnersage.config import Settings
 from pinnersage.quality import Outcome, QualityReport, Waiver
@@ -15,6 +16,7 @@ from pinnersage.stores.lake import Manifest
 
 DAY = date(2026, 4, 5)
 EVIL = "<script>alert('x')</script>"
+CARDS = {"median_clusters": 9, "p90_clusters": 20, "n_clusters": 190, "unknown_pin_share": 0.0}
 
 
 @pytest.fixture
@@ -200,16 +202,39 @@ def test_numbers_are_short(value, text):
 
 
 def test_the_command_writes_a_page_for_reading_without_a_network(empty):
-    pages.write_quality(report(0, median_clusters=9, p90_clusters=20, n_clusters=190,
-                               unknown_pin_share=0.0), open_storage(empty))  # fmt: skip
+    pages.write_quality(report(0, **CARDS), open_storage(empty))
     done = CliRunner().invoke(app, ["reports", "--home", str(empty.home)])
     assert done.exit_code == 0, done.output
     page = empty.home / "reports" / "quality" / "index.html"
     assert str(page) in done.output
     text = page.read_text()
-    (link,) = re.findall(r'href="([^"]+)"', text)
-    assert (page.parent / link).is_file()
+    links = re.findall(r'href="([^"]+)"', text)
+    assert links == ["runbook.html", f"day={DAY}/index.html"]
+    assert all((page.parent / link).is_file() for link in links)
     assert not re.search(r"https?://|<script|@import|url\(|\bstyle=", text)
+
+
+def test_a_report_links_the_runbook_where_that_is_written(empty):
+    storage, failed = open_storage(empty), outcome("drift", "failed", runbook="failed check")
+    folder = empty.home / "reports" / "quality"
+    before = Path(pages.write_quality(report(1, outcomes=[failed], **CARDS), storage))
+    assert "href" not in before.read_text()
+
+    history.run(empty, runbook=runbook.page())
+
+    after = Path(pages.write_quality(report(0, outcomes=[failed], **CARDS), storage))
+    links = re.findall(r'href="([^"]+)"', after.read_text())
+    assert links == ["../index.html", "../runbook.html", "../runbook.html#failed-check"]
+    assert '<h3 id="failed-check">' in (folder / "runbook.html").read_text()
+    assert 'href="index.html"' in (folder / "runbook.html").read_text()
+
+
+def test_without_a_checkout_there_is_no_runbook_to_link(empty, tmp_path, monkeypatch):
+    write(empty, report(0))
+    monkeypatch.setattr(runbook, "SOURCE", tmp_path / "nowhere.md")
+    page = Path(history.run(empty, runbook=runbook.page()).page)
+    assert "runbook" not in page.read_text()
+    assert not (page.parent / "runbook.html").exists()
 
 
 def test_names_from_the_data_cannot_become_markup(empty):

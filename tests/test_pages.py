@@ -35,7 +35,8 @@ def report(*outcomes):
 
 
 def outcome(status="passed", rule="a rule", **more):
-    values = {"table": "t", "severity": "fail", "expected": "> 0", "observed": "1 of 2 rows"}
+    observed = "1 of 2 rows breaks it"
+    values = {"table": "t", "severity": "fail", "expected": "> 0", "observed": observed}
     return Outcome(rule=rule, status=status, n_checked=2, n_wrong=1, **values | more)
 
 
@@ -91,7 +92,7 @@ def test_values_from_the_data_cannot_become_markup(tmp_path):
 
 def test_bars_are_in_order_and_to_scale():
     bars = pages.histogram_bars({"10": 1, "-1": 2, "2": 4})
-    assert [(bar["label"], bar["n"], bar["height"]) for bar in bars] == [
+    assert [(bar["label"], bar["n"], bar["percent"]) for bar in bars] == [
         ("0.5 to 1", 2, 50.0),
         ("4 to 7", 4, 100.0),
         ("1024 to 2047", 1, 25.0),

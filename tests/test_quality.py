@@ -7,7 +7,16 @@ import sys
 import pandas as pd
 import pytest
 
-from pinnersage.quality import LARGEST, Outcome, Rule, add_up, judge, not_judged
+from pinnersage.quality import (
+    LARGEST,
+    Outcome,
+    Rule,
+    add_up,
+    breaking,
+    judge,
+    not_judged,
+    rows_of,
+)
 
 FRAME = pd.DataFrame(
     {
@@ -37,7 +46,33 @@ def test_nan_and_infinity_are_not_finite(outcomes):
     assert (found.status, found.n_wrong, found.n_checked) == ("failed", 4, 5)
     assert {row["value"] for row in found.examples} == {"nan", "inf", "-1.0", "0.0"}
     assert {row["user_id"] for row in found.examples} == {"b", "c", "e"}
-    assert found.observed == "4 of 5 rows"
+    assert found.observed == "4 of 5 rows break it"
+
+
+def test_fractions_in_rows_are_short_and_ids_are_whole():
+    rows = pd.DataFrame(
+        {
+            "user_id": [2**62 + 1, 7],
+            "importance": [112.43046798590652, 12345678.0],
+            "title": ["3.14159265358979", "b"],
+        }
+    )
+    assert rows_of(rows) == [
+        {"user_id": str(2**62 + 1), "importance": "112.43", "title": "3.14159265358979"},
+        {"user_id": "7", "importance": "12345678.0", "title": "b"},
+    ]
+
+
+@pytest.mark.parametrize(
+    ("n_wrong", "observed"),
+    [
+        (0, "none of 1,198 rows breaks it"),
+        (1, "1 of 1,198 rows breaks it"),
+        (1024, "1,024 of 1,198 rows break it"),
+    ],
+)
+def test_a_count_of_rows_says_that_they_break_the_rule(n_wrong, observed):
+    assert breaking(n_wrong, 1198) == observed
 
 
 def test_a_row_that_is_not_true_is_wrong(outcomes):
@@ -72,6 +107,12 @@ def test_one_row_of_measures_shows_its_value():
     assert (found.status, found.observed, found.expected) == ("failed", "0.25", "<= 0.2")
 
 
+def test_a_count_of_millions_is_whole():
+    rule = Rule("none is a repeat", ("repeat",), severity="warn", most=0, unit=" rows")
+    (found,) = judge(pd.DataFrame([{"repeat": 1_234_567}]), [rule], table="raw actions")
+    assert (found.status, found.observed) == ("warned", "1,234,567 rows")
+
+
 @pytest.mark.parametrize(
     ("rule", "expected"),
     [
@@ -79,7 +120,7 @@ def test_one_row_of_measures_shows_its_value():
         (Rule("", ("a",)), "true for every row"),
         (Rule("", ("a",), least=0, most=LARGEST, strict=True), "> 0 and finite"),
         (Rule("", ("a",), least=1, most=500), ">= 1 and <= 500"),
-        (Rule("", ("a",), most=0, unit=" rows"), "<= 0 rows"),
+        (Rule("", ("a",), most=0, unit=" rows"), "none"),
         (Rule("", ("a",), least=0.9), ">= 0.9"),
     ],
 )
@@ -114,7 +155,7 @@ def test_outcomes_of_frames_add_up():
         ("one", "failed", 1, 20),
         ("two", "failed", 2, 20),
     ]
-    assert found[0].observed == "1 of 20 rows"
+    assert found[0].observed == "1 of 20 rows breaks it"
     assert found[0].examples == [{"user_id": "c"}]
 
 

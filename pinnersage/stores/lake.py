@@ -111,12 +111,12 @@ class Lake:
 
     def create(self, layout: Layout) -> None:
         """Make the lake, or accept one that is laid out the same."""
-        if self.storage.exists(LAYOUT) and self.layout != layout:
+        data = canonical(layout.model_dump(mode="json"))
+        if not self.storage.swap(LAYOUT, None, data) and self.layout != layout:
             raise ConfigError(
                 f"{self.where} is laid out as {self.layout.model_dump()}, asked for is "
                 f"{layout.model_dump()}. A lake keeps its layout: choose a new home folder."
             )
-        self.storage.write(LAYOUT, canonical(layout.model_dump(mode="json")))
 
     @contextlib.contextmanager
     def workspace(self) -> Iterator[Path]:

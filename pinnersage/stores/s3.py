@@ -14,8 +14,10 @@ import contextlib
 import functools
 import hashlib
 import os
+import re
 import tempfile
 import time
+import uuid
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC
@@ -24,11 +26,14 @@ from typing import Any
 
 from pinnersage.errors import ConfigError, DataError, PinnerSageError, TransientError
 from pinnersage.stores.disk import disk_errors
+from pinnersage.stores.folder import Folder
 from pinnersage.stores.storage import Entry
 
 PARQUET = ".parquet"
 PARALLEL = 8
 """Files that are fetched at a time: one takes milliseconds, nearly all of them waiting."""
+BELOW = {"aiobotocore", "aiohttp", "botocore", "s3fs", "urllib3"}
+"""Packages whose other errors mean that the store, or the way to it, is in trouble."""
 KEPT_HOURS = 12
 """A copy used within this time stays, whatever the limit: no task runs longer."""
 
@@ -68,7 +73,10 @@ class S3:
     def exists(self, key: str) -> bool:
         """Return whether an object is there."""
         with errors(self.url):
-            return bool(self._fs.isfile(f"{self._prefix}/{key}"))
+            try:  # not isfile, which takes every error for a no
+                return bool(self._fs.info(f"{self._prefix}/{key}")["type"] == "file")
+            except FileNotFoundError:
+                return False
 
     def names(self, prefix: str) -> list[str]:
         """Return the names right below a prefix."""
@@ -97,7 +105,7 @@ class S3:
     def local(self, key: str) -> Path:
         """Return a copy of an object that never changes; fetched once."""
         path = self.cache / hashlib.sha256(self.url.encode()).hexdigest()[:12] / key
-        if path.is_file():
+        with cache_lock(self.cache), contextlib.suppress(FileNotFoundError):
             os.utime(path)
             return path
         with errors(self.url), disk_errors(self.cache):
@@ -134,7 +142,9 @@ class S3:
         """Replace an object by a conditional put.
 
         The tag is read before the content: if the object changes between the two, or after them,
-        the put names a tag that is no longer there and is refused.
+        the put names a tag that is no longer there and is refused. A put whose answer is lost is
+        sent again, by layers below us too, and then refused because of itself: a mark that only
+        this call can have left says so.
         """
         path = f"{self._prefix}/{key}"
         with errors(self.url):
@@ -146,13 +156,23 @@ class S3:
                     return False
                 if self.read(key) != old:
                     return False
+            mark = uuid.uuid4().hex
             try:
-                self._fs.pipe_file(path, data, **condition)
+                self._fs.pipe_file(path, data, Metadata={"swap": mark}, **condition)
             except Exception as error:
+                if self._mark(path) == mark:
+                    return True
                 if _refused(error):
                     return False
                 raise
         return True
+
+    def _mark(self, path: str) -> str | None:
+        try:
+            found: str | None = self._fs.metadata(path, refresh=True).get("swap")
+        except FileNotFoundError:
+            return None
+        return found
 
     def add(self, source: Path, key: str) -> None:
         """Upload a finished file; its copy here is not kept."""
@@ -203,7 +223,8 @@ def translated(error: Exception, url: str) -> Exception:
             f"{url} cannot be reached: {said}. Nothing was published. Check AWS_ENDPOINT_URL and "
             "the network, then run the step again."
         )
-    if isinstance(error, (OSError, exceptions.BotoCoreError, exceptions.ClientError)):
+    below = type(error).__module__.partition(".")[0]
+    if isinstance(error, OSError) or below in BELOW:
         return TransientError(
             f"{url}: {said}. Nothing was published. Run the step again; if it stays, see the "
             "store's own status."
@@ -212,11 +233,22 @@ def translated(error: Exception, url: str) -> Exception:
 
 
 def matching(pattern: str) -> list[str]:
-    """Return the URLs of the Parquet files that a pattern, or a prefix, names; sorted."""
+    """Return the URLs of the Parquet files that a pattern, or a prefix, names; sorted.
+
+    One flat listing: s3fs's own ``glob`` lists folder by folder and leaves out, without a word, a
+    folder that it could not list.
+    """
+    from fsspec.utils import glob_translate  # noqa: PLC0415 (with the optional extra)
+
+    wanted = pattern.removeprefix("s3://").rstrip("/")
+    fixed = re.split(r"[*?\[]", wanted, maxsplit=1)[0]
     with errors(pattern):
-        found = file_system().glob(pattern)
-        if found == [pattern.removeprefix("s3://").rstrip("/")] and not pattern.endswith(PARQUET):
-            found = file_system().glob(f"{pattern.rstrip('/')}/**/*{PARQUET}")
+        found = file_system().find(fixed if fixed == wanted else fixed.rpartition("/")[0])
+    if fixed == wanted:
+        found = [path for path in found if path == wanted or path.endswith(PARQUET)]
+    else:
+        matches = re.compile(glob_translate(wanted)).match
+        found = [path for path in found if matches(path)]
     return sorted(f"s3://{path}" for path in found)
 
 
@@ -232,7 +264,7 @@ def _file_system(pid: int) -> Any:  # noqa: ARG001 (a forked child must not use 
         import s3fs  # noqa: PLC0415 (an optional extra)
     except ImportError as error:
         raise ConfigError(
-            "lake.root is on S3, and s3fs is not installed. Install: pip install 'pinnersage[s3]'"
+            "lake.root is on S3, and s3fs is not installed. Install the extra s3 of this project."
         ) from error
     return s3fs.S3FileSystem(use_listings_cache=False, skip_instance_cache=True)
 
@@ -260,12 +292,19 @@ def trim(cache: Path, limit: float, *, unused_since: float) -> None:
     copies = []
     for path in cache.rglob("*"):
         with contextlib.suppress(FileNotFoundError):
-            if path.is_file() and ".scratch" not in path.parts:
+            if path.is_file() and ".scratch" not in path.parts and path.suffix != ".lock":
                 facts = path.stat()
                 copies.append((facts.st_mtime, facts.st_size, path))
     over = sum(size for _, size, _ in copies) - limit
     for used, size, path in sorted(copies):
         if over <= 0 or used >= unused_since:
             break
-        path.unlink(missing_ok=True)
-        over -= size
+        with cache_lock(cache), contextlib.suppress(FileNotFoundError):
+            if path.stat().st_mtime < unused_since:  # not used since it was looked at
+                path.unlink()
+                over -= size
+
+
+def cache_lock(cache: Path) -> contextlib.AbstractContextManager[None]:
+    """Keep a copy from being taken and thrown away at once."""
+    return Folder(cache).locked("trim")

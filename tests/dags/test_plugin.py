@@ -29,7 +29,7 @@ TOML = '[source]\nactions = "none/{day}.parquet"\n'
 def a_report(user):
     bad = Outcome(
         rule="clusters of a user", table="users", severity="fail", status="failed",
-        expected=">= 1 and <= 60", observed="1 of 20 rows", n_checked=20, n_wrong=1,
+        expected=">= 1 and <= 60", observed="1 of 20 rows breaks it", n_checked=20, n_wrong=1,
         examples=[{"user_id": user, "n_clusters": "97"}], runbook="failed check",
     )  # fmt: skip
     return QualityReport(day=DAY, outcomes=[bad], measures={})

@@ -31,6 +31,7 @@ BEFORE = [DAYS[0] - timedelta(days=n) for n in (4, 3, 2, 1)]
 DAG = "pinnersage_daily"
 MOST_CLUSTERS = 60
 SIZE = (1280, 960)
+OF_A_FORM = (1280, 1300)
 SHOTS = os.environ.get("PINNERSAGE_SHOTS")  # read here: tests do not see such variables
 
 MAKE_HOME = """
@@ -126,6 +127,10 @@ class Person:
             box.send_keys(value, Keys.TAB)
         self.browser.switch_to.active_element.send_keys(Keys.ESCAPE)
 
+    def scroll_to(self, xpath):
+        script = "arguments[0].scrollIntoView({block: 'center'})"
+        self.browser.execute_script(script, self.find(xpath))
+
     def report(self, title):
         """Text of the page in the frame of that title, once it is there."""
         self.browser.switch_to.default_content()
@@ -212,16 +217,20 @@ def password(servers):
 
 def start_backfill(person, secret):
     person.log_in("admin", secret, f"/dags/{DAG}")
+    person.browser.set_window_size(*OF_A_FORM)
     person.click("//button[@data-testid='trigger-dag-button']")
+    person.find("//*[contains(text(), 'Largest Ward distance')]")
+    person.scroll_to("//*[contains(text(), 'range of dates')]")
+    person.shot("trigger-form")
     person.click("//*[contains(text(), 'range of dates')]")
     person.enter_moment(1, DAYS[0], "00:00")
     person.enter_moment(2, DAYS[-1], "23:00")
-    run = person.find("//button[contains(normalize-space(), 'Run Backfill')]")
-    person.browser.execute_script("arguments[0].scrollIntoView({block: 'end'})", run)
     person.find("//*[contains(text(), '5 runs will be triggered')]")
+    person.scroll_to("(//*[@data-testid='datetime-input'])[1]")
     person.shot("backfill-form")
     person.click("//button[contains(normalize-space(), 'Run Backfill')]")
     person.find("//*[contains(text(), 'Backfill in progress')]")
+    person.browser.set_window_size(*SIZE)
     person.shot("backfill-started")
 
 
