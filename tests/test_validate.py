@@ -134,7 +134,8 @@ def test_missing_history_is_not_judged_and_warned(passed):
         "drift of importance",
     }
     assert {text.split(":")[0] for text in report.warned} == set(unjudged)
-    assert unjudged["users against the last passed day"]["observed"] == "none of the 7 days before passed"
+    lacking = unjudged["users against the last passed day"]
+    assert lacking["observed"] == "none of the 7 days before passed"
     assert "0 of the 7 days before passed, 3 are needed" in page_of(settings)
 
 

@@ -13,6 +13,7 @@ DAILY = {
     "buckets": ([], []),
     "cluster": (["lake/actions", "lake/embeddings"], ["lake/medoids"]),
     "validate": (["lake/actions", "lake/embeddings", "lake/medoids"], ["lake/medoids"]),
+    "waive": ([], []),
     "publish": (["lake/medoids"], ["stores/keyvalue"]),
     "release": (["stores/keyvalue"], ["releases"]),
 }
