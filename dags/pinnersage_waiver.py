@@ -7,6 +7,7 @@ Not a DAG file itself (.airflowignore). It asks only when every rule that failed
 from datetime import timedelta
 from typing import Any
 
+from airflow.providers.standard.exceptions import HITLRejectException, HITLTimeoutError
 from airflow.providers.standard.operators.hitl import ApprovalOperator
 from airflow.sdk import Param
 from airflow.sdk.exceptions import AirflowFailException
@@ -44,7 +45,6 @@ class WaiveOperator(ApprovalOperator):
             subject="Release a day whose checks failed?",
             body="",
             fail_on_reject=True,
-            retries=0,  # a rejection, or no answer in time, would be asked about again
             response_timeout=PATIENCE,
             notifiers=[Alert("decision")],
             **kwargs,
@@ -61,7 +61,10 @@ class WaiveOperator(ApprovalOperator):
 
     def execute_complete(self, context: Any, event: dict[str, Any]) -> Any:
         """Keep the waiver, so that the day can be published; a rejected day fails here."""
-        answer = super().execute_complete(context, event)
+        try:
+            answer = super().execute_complete(context, event)
+        except (HITLRejectException, HITLTimeoutError) as error:  # a retry would ask again
+            raise AirflowFailException(f"Not waived: {error}. The day is not published.") from error
         from pinnersage.waive import run
 
         reason = str(answer["params_input"].get("reason") or "").strip()

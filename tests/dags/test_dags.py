@@ -207,7 +207,7 @@ def name(error):
         return type(caught).__name__ + ": " + str(caught)
 
 errors = [ConfigError("a"), DataError("b"), ValueError("c"), TransientError("d")]
-with patch("pinnersage.config.load"):
+with patch("pinnersage.config.load"), patch("pinnersage_dags.model_of_run", dict):
     print(json.dumps([name(error) for error in errors]))
 """)
     assert raised == [
