@@ -44,6 +44,7 @@ BUCKET_ACTIONS = 1_500_000
 MOST_BUCKETS = 4096
 OTHER_TASKS = 5
 """Of a day beside the buckets: the list of buckets, stage, validate, publish, release."""
+WORKER_CORES = 8
 PRICE = 0.05
 """An assumption, not an offer: money for a core for an hour, with the memory that goes with it."""
 
@@ -331,6 +332,9 @@ def plan_table(plans: list[Plan]) -> str:
         "on one core in any case, hours": [hours(p.single_hours) for p in plans],
         f"cores to end within {WINDOW_HOURS:.0f} h": [cores(p) for p in plans],
         "cores, were every step split by bucket": [f"{p.cores_if_split:,}" for p in plans],
+        f"workers of {WORKER_CORES} cores, were it so": [
+            f"{math.ceil(p.cores_if_split / WORKER_CORES):,}" for p in plans
+        ],
         f"money a day at {PRICE} a core-hour": [f"{PRICE * p.core_hours:,.2f}" for p in plans],
     }
     return table(["users", *heads()], ([name, *cells] for name, cells in facts.items()))
