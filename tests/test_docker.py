@@ -110,7 +110,7 @@ def test_secrets_that_a_service_reads_are_mounted(name):
 def test_airflow_services_share_one_set_of_settings():
     airflow = [s for s in SERVICES.values() if s["image"].startswith("pinnersage-airflow:")]
     shared = [{k: v for k, v in s["environment"].items() if "AIRFLOW__" in k} for s in airflow]
-    assert len(shared) == 6
+    assert len(shared) == 5
     assert all(one == shared[0] for one in shared)
 
 
