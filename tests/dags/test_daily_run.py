@@ -141,5 +141,5 @@ def test_the_index_runs_through_qdrant_client_by_setting(tiny_world):
 def test_a_day_without_data_fails_for_good_and_publishes_nothing(tiny_world):
     done = tiny_world.dags_test("pinnersage_daily", date(2025, 1, 1), check=False)
     assert done.returncode == 1
-    assert "DataError" in done.stderr
+    assert "ChecksError" in done.stderr
     assert not (tiny_world.home / "stores").exists()
