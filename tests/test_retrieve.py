@@ -15,8 +15,9 @@ from pinnersage.errors import DataError
 from pinnersage.release import Index, Medoids, Release, Releases
 from pinnersage.retrieve import Reader
 from pinnersage.stores import open_keyvalue
+from pinnersage.stores.disk import write_atomically
 from pinnersage.stores.embeddings import Embeddings
-from pinnersage.stores.lake import canonical, write_atomically
+from pinnersage.stores.lake import canonical
 from pinnersage.stores.packing import Profile, key_of, pack
 from pinnersage.stores.vectors import arrange
 
@@ -273,7 +274,7 @@ def test_a_mix_of_embedding_versions_is_refused(finished, where):
         other = live.index.model_copy(update={"embeddings": "e2"})
         changed = live.model_copy(update={"index": other})
         data = canonical(changed.model_dump(mode="json"))
-        write_atomically(releases.folder / f"{live.number:06}.json", data)
+        write_atomically(releases.storage.root / f"{live.number:06}.json", data)
     else:
         version = live.medoids.keyvalue if where == "keyvalue" else live.index.version
         about = finished.home / "stores" / where / version / "about.json"
