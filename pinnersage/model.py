@@ -1,8 +1,8 @@
 """Model: users' actions to clusters with medoid and importance (paper, Algorithm 2).
 
-The public face of the kernels: it checks what it is given, cuts the users into chunks whose
-vectors fit a bounded amount of memory, and runs the chunks on threads. A user's result
-depends on that user alone, so neither chunks nor threads change a byte of it.
+The public face of the kernels: it checks what it is given, cuts the users into chunks of about
+equal cost, and runs the chunks on threads made for the call. A user's result depends on that
+user alone, so neither chunks nor threads change a byte of it.
 """
 
 from collections.abc import Iterator
@@ -17,9 +17,9 @@ import numpy.typing as npt
 from pinnersage.errors import DataError
 from pinnersage.kernels import users
 
-_CHUNK_BYTES = 64 * 2**20
 _CHUNKS_A_THREAD = 8
-_SQUARED_NORMS = (1e-20, 1e20)
+_MATRIX_BYTES = 256 * 2**20
+"""Memory for one user's matrix of distances; beyond it Ward works without one, more slowly."""
 
 Integers = npt.NDArray[np.intp]
 Floats = npt.NDArray[np.float64]
@@ -155,7 +155,7 @@ def cluster_users(
     job = _checked(embeddings, offsets, ages_days, rows, merge_threshold, decay_per_day)
     if threads < 1:
         raise DataError(f"threads is {threads} (limit: at least 1). Ask for 1 or more.")
-    chunks = list(pairwise(_cuts(job.offsets, job.embeddings.shape[1], threads)))
+    chunks = list(pairwise(_cuts(job.offsets, threads)))
     if threads == 1 or len(chunks) == 1:
         parts = [_cluster_chunk(job, begin, end) for begin, end in chunks]
     else:
@@ -164,21 +164,19 @@ def cluster_users(
     return _joined(parts)
 
 
-def _cuts(offsets: Integers, d: int, threads: int) -> Iterator[int]:
-    """Users at which chunks begin, and the end: bounded memory, about equal cost.
+def _cuts(offsets: Integers, threads: int) -> Iterator[int]:
+    """Users at which chunks begin, and the end: about equal cost, at least one user each.
 
-    The cost of m actions is taken as m² + 100 m distances. A chunk holds at least one user.
+    The cost of m actions is taken as m² + 100 m distances.
     """
     sizes = np.diff(offsets).astype(np.float64)
     costs = np.concatenate([[0.0], np.cumsum(sizes * (sizes + 100))])
     share = costs[-1] / (_CHUNKS_A_THREAD * threads) if threads > 1 else np.inf
-    limit = max(1, _CHUNK_BYTES // (8 * d))
     begin, n_users = 0, sizes.size
     yield begin
     while begin < n_users:
-        by_memory = int(np.searchsorted(offsets, offsets[begin] + limit, "right")) - 1
         by_cost = int(np.searchsorted(costs, costs[begin] + share, "right")) - 1
-        begin = min(n_users, max(begin + 1, min(by_memory, by_cost)))
+        begin = min(n_users, max(begin + 1, by_cost))
         yield begin
     if n_users == 0:
         yield 0
@@ -187,21 +185,52 @@ def _cuts(offsets: Integers, d: int, threads: int) -> Iterator[int]:
 def _cluster_chunk(job: _Job, begin: int, end: int) -> users.Clusters:
     """Clusters of the users ``begin .. end - 1``, medoids as positions over all users."""
     first, last = job.offsets[begin], job.offsets[end]
-    offsets = job.offsets[begin : end + 1] - first
-    rows = np.arange(first, last) if job.rows is None else job.rows[first:last]
-    points = users.collapse(rows, offsets)
-    vectors = job.embeddings[rows[points.firsts]].astype(np.float64)
-    _check_vectors(vectors, first + points.firsts, rows[points.firsts])
-    found: users.Clusters = users.cluster_range(
-        vectors,
-        points,
-        rows,
-        offsets,
-        job.ages_days[first:last],
+    table, rows = _readable(job, first, last)
+    found, bad = users.cluster_range(
+        _frozen(table),
+        _frozen(rows),
+        _frozen(job.offsets[begin : end + 1] - first),
+        _frozen(job.ages_days[first:last]),
         job.merge_threshold,
         job.decay_per_day,
+        int(np.sqrt(_MATRIX_BYTES / 4)),
     )
-    return found._replace(medoids=found.medoids + first)
+    if bad >= 0:
+        raise _no_direction(job, first + bad)
+    clusters: users.Clusters = found._replace(medoids=found.medoids + first)
+    return clusters
+
+
+def _readable(job: _Job, first: int, last: int) -> tuple[npt.NDArray[Any], Integers]:
+    """A table that kernels can read, and the row in it of each action in ``first .. last - 1``.
+
+    The embeddings themselves, float16 as its bits; a copy of the rows in use where they are in
+    another order of bytes or not one after another in memory.
+    """
+    rows = np.arange(first, last) if job.rows is None else job.rows[first:last]
+    table = job.embeddings
+    if not (table.flags.c_contiguous and table.dtype.isnative):
+        used, rows = np.unique(rows, return_inverse=True)
+        table = np.ascontiguousarray(table[used], dtype=table.dtype.newbyteorder("="))
+    return (table.view(np.uint16) if table.dtype == np.float16 else table), rows
+
+
+def _frozen(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """The array for reading only: maps are, and Numba compiles anew for what is not."""
+    view = array.view(np.ndarray)
+    view.flags.writeable = False
+    return view
+
+
+def _no_direction(job: _Job, action: int) -> DataError:
+    """The error for an action whose vector is NaN, infinite, zero or absurdly long."""
+    row = action if job.rows is None else int(job.rows[action])
+    vector = job.embeddings[row].astype(np.float64)
+    return DataError(
+        f"action {action}: the vector in row {row} of embeddings has the squared length "
+        f"{vector @ vector:g} (limit: {users.SHORTEST:g} to {users.LONGEST:g}, no NaN). "
+        "Repair that pin's embedding or drop its actions."
+    )
 
 
 def _joined(parts: list[users.Clusters]) -> UserClusters:
@@ -330,19 +359,6 @@ def _integers(name: str, values: npt.ArrayLike) -> Integers:
             "dimension). Convert them."
         )
     return np.ascontiguousarray(given, dtype=np.intp)
-
-
-def _check_vectors(vectors: Floats, actions: Integers, rows: Integers) -> None:
-    """Refuse a vector that has no direction: NaN, infinite, zero or absurdly long."""
-    squares = np.einsum("ij,ij->i", vectors, vectors)
-    low, high = _SQUARED_NORMS
-    bad = _first_not((squares >= low) & (squares <= high))
-    if bad is not None:
-        raise DataError(
-            f"action {actions[bad]}: the vector in row {rows[bad]} of embeddings has the "
-            f"squared length {squares[bad]:g} (limit: {low:g} to {high:g}, no NaN). "
-            "Repair that pin's embedding or drop its actions."
-        )
 
 
 def _first_not(good: npt.NDArray[np.bool_]) -> int | None:

@@ -9,7 +9,8 @@ TIE = 1e-6
 
 def squared_distances(points):
     points = np.asarray(points, dtype=float)
-    return ((points[:, None, :] - points[None, :, :]) ** 2).sum(axis=2)
+    n = len(points)
+    return np.array([((points - point) ** 2).sum(axis=1) for point in points]).reshape(n, n)
 
 
 def start_distances(points, weights):
@@ -18,10 +19,11 @@ def start_distances(points, weights):
     return 2 * w[:, None] * w[None, :] / (w[:, None] + w[None, :]) * squared_distances(points)
 
 
-def merges(points, weights=None):
+def merges(points, weights=None, within=1e-9):
     """Algorithm 1 up to its merge history: triples (i, j, d) where j goes into i.
 
-    Also returns whether some nearest neighbour other than a copy was not unique.
+    Also returns whether some nearest neighbour other than a copy was not unique, but for
+    rounding.
     """
     n = np.ones(len(points)) if weights is None else np.array(weights, dtype=float)
     d = start_distances(points, n)
@@ -35,7 +37,7 @@ def merges(points, weights=None):
             i = stack[-1]
             least = d[i].min()
             nearest = np.flatnonzero(d[i] == least)
-            close = np.count_nonzero(d[i] <= least * (1 + 1e-9))
+            close = np.count_nonzero(d[i] <= least * (1 + within))
             tied |= bool(close > 1 and least > 1e-20)
             if len(stack) >= 2 and stack[-2] in nearest:
                 j = stack[-2]
@@ -54,11 +56,11 @@ def merges(points, weights=None):
     return history, tied
 
 
-def ambiguous(points, threshold, weights=None):
+def ambiguous(points, threshold, weights=None, within=1e-9):
     """Whether a tie, or a merge at the threshold but for rounding, leaves the answer open."""
-    history, tied = merges(points, weights)
+    history, tied = merges(points, weights, within)
     heights = np.array([d for *_, d in history])
-    return tied or bool(np.any(np.abs(heights - threshold) <= 1e-9 * max(1.0, threshold)))
+    return tied or bool(np.any(np.abs(heights - threshold) <= within * max(1.0, threshold)))
 
 
 def ward(points, merge_threshold, weights=None):
@@ -77,6 +79,14 @@ def ward(points, merge_threshold, weights=None):
     for label, members in enumerate(sorted([*clusters, *map(frozenset, zip(lone))], key=min)):
         labels[list(members)] = label
     return labels
+
+
+def collapse(rows):
+    """First action of each distinct row, how often it occurs, and each action's place."""
+    distinct = list(dict.fromkeys(rows))
+    firsts = [list(rows).index(row) for row in distinct]
+    counts = [list(rows).count(row) for row in distinct]
+    return firsts, counts, [distinct.index(row) for row in rows]
 
 
 def medoid(points, weights=None):

@@ -18,6 +18,14 @@ class User(NamedTuple):
         return self.embeddings[self.rows]
 
 
+def padded(points):
+    """Points as the kernels take them: one after another, a multiple of 16 numbers each."""
+    points = np.asarray(points)
+    wide = np.zeros((len(points), -(-points.shape[1] // 16) * 16), points.dtype)
+    wide[:, : points.shape[1]] = points
+    return wide
+
+
 def make_user(rng, n, d, *, topics=4, spread=0.3, pins=None, copies=0.1):
     """``n`` actions on up to ``pins`` pins around ``topics`` directions; some pins are copies."""
     pins = max(1, n if pins is None else pins)

@@ -135,20 +135,23 @@ def test_threads_and_chunks_change_no_byte(monkeypatch):
     expected = bytes_of(cluster_users(*data))
     for threads in (2, 3):
         assert bytes_of(cluster_users(*data, threads=threads)) == expected
-    monkeypatch.setattr(model, "_CHUNK_BYTES", 4_000)
-    for threads in (1, 2, 3):
+    monkeypatch.setattr(model, "_CHUNKS_A_THREAD", 100)
+    for threads in (2, 3):
         assert bytes_of(cluster_users(*data, threads=threads)) == expected
 
 
-def test_chunks_cover_all_users_and_keep_their_size():
+def test_chunks_cover_all_users_and_are_of_about_equal_cost():
     _, offsets, *_ = many_users()
+    sizes = np.diff(offsets).astype(float)
     for threads in (1, 2, 5):
-        cuts = list(model._cuts(offsets, 2**18, threads))
+        cuts = list(model._cuts(offsets, threads))
         assert cuts[0] == 0
         assert cuts[-1] == offsets.size - 1
         assert np.all(np.diff(cuts) > 0)
-        for begin, end in pairwise(cuts):
-            assert end == begin + 1 or offsets[end] - offsets[begin] <= 32
+        costs = [(sizes[a:b] * (sizes[a:b] + 100)).sum() for a, b in pairwise(cuts)]
+        share = sum(costs) / (8 * threads) if threads > 1 else np.inf
+        for cost, (begin, end) in zip(costs, pairwise(cuts), strict=True):
+            assert end == begin + 1 or cost <= share
 
 
 @pytest.mark.parametrize("dtype", ["float16", "float32", "float64", ">f4"])

@@ -17,8 +17,8 @@ def squared_distance(a: np.ndarray, b: np.ndarray) -> float:
 
     Parameters
     ----------
-    a, b : float64[d]
-        Contiguous, finite.
+    a, b : float32 or float64[d]
+        Contiguous, finite; the sum is in float64.
 
     Returns
     -------
@@ -27,15 +27,24 @@ def squared_distance(a: np.ndarray, b: np.ndarray) -> float:
     """
     total = 0.0
     for k in range(a.size):
-        difference = a[k] - b[k]
+        difference = np.float64(a[k]) - np.float64(b[k])
         total += difference * difference
     return total
 
 
 @njit(cache=True, nogil=True, fastmath=_ANY_ORDER)
 def dot(a: np.ndarray, b: np.ndarray) -> float:
-    """Inner product of two rows, float64[d] each, contiguous and finite."""
+    """Inner product of two rows, float32 or float64[d], summed in float64; finite."""
     total = 0.0
     for k in range(a.size):
-        total += a[k] * b[k]
+        total += np.float64(a[k]) * np.float64(b[k])
+    return total
+
+
+@njit(cache=True, nogil=True, fastmath=_ANY_ORDER)
+def squared_length(a: np.ndarray) -> float:
+    """Squared length of a row, float32 or float64[d], summed in float64."""
+    total = 0.0
+    for k in range(a.size):
+        total += np.float64(a[k]) * np.float64(a[k])
     return total

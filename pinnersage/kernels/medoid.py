@@ -16,7 +16,9 @@ from typing import NamedTuple
 import numpy as np
 from numba import njit
 
+from pinnersage.kernels.borrow import borrowing
 from pinnersage.kernels.distance import dot, squared_distance
+from pinnersage.kernels.lanes import weighted_sums
 
 _TIE = 1e-6
 
@@ -31,14 +33,20 @@ class Medoids(NamedTuple):
 
 @njit(cache=True, nogil=True)
 def medoids(
-    points: np.ndarray, weights: np.ndarray, labels: np.ndarray, n_clusters: int
+    points: np.ndarray,
+    squares: np.ndarray,
+    weights: np.ndarray,
+    labels: np.ndarray,
+    n_clusters: int,
 ) -> Medoids:
     """Medoid of each cluster, its cohesion and its offset from the centroid.
 
     Parameters
     ----------
-    points : float64[m, d]
-        Finite, none of length zero; they need not be of unit length.
+    points : float32 or float64[m, d]
+        d a multiple of 16; finite, none of length zero; they need not be of unit length.
+    squares : float64[m]
+        Squared length of each point.
     weights : float64[m]
         Number of actions each point stands for, at least 1.
     labels : intp[m]
@@ -53,19 +61,42 @@ def medoids(
     """
     order, starts = _members(labels, n_clusters)
     found = Medoids(np.empty(n_clusters, np.intp), np.ones(n_clusters), np.zeros(n_clusters))
-    squares = np.empty(labels.size)
-    for i in range(labels.size):
-        squares[i] = dot(points[i], points[i])
-    for c in range(n_clusters):
+    directions = weights / np.sqrt(squares)
+    sums, costs = np.empty((2, points.shape[1])), np.empty(labels.size)
+    _describe(points, squares, weights, directions, order, starts, found, sums, costs)
+    return found
+
+
+@borrowing()
+def _describe(
+    points: np.ndarray,
+    squares: np.ndarray,
+    weights: np.ndarray,
+    directions: np.ndarray,
+    order: np.ndarray,
+    starts: np.ndarray,
+    found: Medoids,
+    sums: np.ndarray,
+    costs: np.ndarray,
+) -> None:
+    """Fill in every cluster; the last two are memory for one at a time."""
+    centroid, direction = sums[0], sums[1]
+    for c in range(starts.size - 1):
         members = order[starts[c] : starts[c + 1]]
-        found.points[c] = members[0]
+        best = members[0]
         if members.size > 1:
-            total, centroid = _centroid(points, weights, members)
-            best = _medoid(points, squares, members, centroid)
-            found.points[c] = best
-            found.cohesion[c] = _cohesion(points, weights, squares, members, best) / total
+            weighted_sums(points, members, weights, directions, sums)
+            total = 0.0
+            for i in members:
+                total += weights[i]
+            inverse = 1 / total
+            for k in range(centroid.size):
+                centroid[k] *= inverse
+            best = _medoid(points, squares, members, centroid, costs)
+            cosine = dot(points[best], direction) / (total * np.sqrt(squares[best]))
+            found.cohesion[c] = min(1.0, max(-1.0, cosine))
             found.offsets[c] = squared_distance(points[best], centroid)
-    return Medoids(found.points, np.clip(found.cohesion, -1.0, 1.0), found.offsets)
+        found.points[c] = best
 
 
 @njit(cache=True, nogil=True)
@@ -83,46 +114,23 @@ def _members(labels: np.ndarray, n_clusters: int) -> tuple[np.ndarray, np.ndarra
     return order, starts
 
 
-@njit(cache=True, nogil=True)
-def _centroid(
-    points: np.ndarray, weights: np.ndarray, members: np.ndarray
-) -> tuple[float, np.ndarray]:
-    """Weight of the members and their weighted mean."""
-    total, centroid = 0.0, np.zeros(points.shape[1])
-    for i in members:
-        total += weights[i]
-        for k in range(centroid.size):
-            centroid[k] += weights[i] * points[i, k]
-    return total, centroid / total
-
-
-@njit(cache=True, nogil=True)
+@borrowing()
 def _medoid(
-    points: np.ndarray, squares: np.ndarray, members: np.ndarray, centroid: np.ndarray
+    points: np.ndarray,
+    squares: np.ndarray,
+    members: np.ndarray,
+    centroid: np.ndarray,
+    costs: np.ndarray,
 ) -> int:
     """Earliest member whose cost ties with the smallest; costs here are those divided by W."""
-    costs = np.empty(members.size)
     best = 0
-    for p, i in enumerate(members):
+    for p in range(members.size):
+        i = members[p]
         costs[p] = squares[i] - 2 * dot(points[i], centroid)
         if costs[p] < costs[best]:
             best = p
     limit = costs[best] + _TIE * max(abs(costs[best]), squares[members[best]])
-    for p, i in enumerate(members):
-        if costs[p] <= limit:
-            return int(i)
-    return int(members[best])
-
-
-@njit(cache=True, nogil=True)
-def _cohesion(
-    points: np.ndarray, weights: np.ndarray, squares: np.ndarray, members: np.ndarray, medoid: int
-) -> float:
-    """Sum of the members' cosines to the medoid, weighted; its own is exactly 1."""
-    score = 0.0
-    for i in members:
-        cosine = 1.0
-        if i != medoid:
-            cosine = dot(points[i], points[medoid]) / np.sqrt(squares[i] * squares[medoid])
-        score += weights[i] * cosine
-    return score
+    earliest = 0
+    while costs[earliest] > limit:
+        earliest += 1
+    return int(members[earliest])

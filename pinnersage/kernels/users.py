@@ -1,8 +1,6 @@
 """Users: their actions to clusters with medoid and importance (paper, Algorithm 2).
 
-Users lie one after another. Repeats of a pin are first collapsed into one weighted point,
-which is exact for Ward and for the medoid and cheaper; importance still sees every action.
-The caller gathers the points' vectors between the two steps, since only NumPy reads float16.
+Users lie one after another and share nothing, so a range of them is the unit of a thread's work.
 """
 
 from typing import NamedTuple
@@ -10,18 +8,14 @@ from typing import NamedTuple
 import numpy as np
 from numba import njit
 
+from pinnersage.kernels.collapse import collapse
 from pinnersage.kernels.importance import importance
 from pinnersage.kernels.medoid import medoids
+from pinnersage.kernels.vectors import narrow, vectors
 from pinnersage.kernels.ward import ward
 
-
-class Points(NamedTuple):
-    """The distinct pins of each user, in order of their first action."""
-
-    offsets: np.ndarray  # intp[n_users + 1] into the next two
-    firsts: np.ndarray  # intp[m], position of the point's first action
-    weights: np.ndarray  # float64[m], actions the point stands for
-    of_action: np.ndarray  # intp[n], point of each action
+SHORTEST, LONGEST = 1e-20, 1e20
+"""Squared lengths of a vector that has a direction."""
 
 
 class Clusters(NamedTuple):
@@ -39,132 +33,86 @@ class Clusters(NamedTuple):
 
 
 @njit(cache=True, nogil=True)
-def collapse(rows: np.ndarray, offsets: np.ndarray) -> Points:
-    """Distinct rows of each user, with the number of times each occurs.
-
-    Parameters
-    ----------
-    rows : intp[n]
-        Row of the embedding table of each action.
-    offsets : intp[n_users + 1]
-        User i has the actions ``offsets[i] .. offsets[i + 1] - 1``; the first is 0.
-
-    Returns
-    -------
-    Points
-        The first action of a row within its user stands for it.
-    """
-    firsts = np.empty(rows.size, np.intp)
-    for user in range(offsets.size - 1):
-        start, end = offsets[user], offsets[user + 1]
-        order = start + np.argsort(rows[start:end], kind="mergesort")
-        for p in range(order.size):
-            repeat = p > 0 and rows[order[p]] == rows[order[p - 1]]
-            firsts[order[p]] = firsts[order[p - 1]] if repeat else order[p]
-    return _number(firsts, offsets)
-
-
-@njit(cache=True, nogil=True)
-def _number(firsts: np.ndarray, offsets: np.ndarray) -> Points:
-    """Points from the first action of each action's row, in order of position."""
-    of_action = np.empty(firsts.size, np.intp)
-    weights = np.zeros(firsts.size)
-    positions = np.empty(firsts.size, np.intp)
-    ends = np.zeros(offsets.size, np.intp)
-    m = 0
-    for user in range(offsets.size - 1):
-        for i in range(offsets[user], offsets[user + 1]):
-            if firsts[i] == i:
-                of_action[i], positions[m] = m, i
-                m += 1
-            of_action[i] = of_action[firsts[i]]
-            weights[of_action[i]] += 1
-        ends[user + 1] = m
-    return Points(ends, positions[:m].copy(), weights[:m].copy(), of_action)
-
-
-@njit(cache=True, nogil=True)
 def cluster_range(
-    vectors: np.ndarray,
-    points: Points,
+    table: np.ndarray,
     rows: np.ndarray,
     offsets: np.ndarray,
     ages_days: np.ndarray,
     merge_threshold: float,
     decay_per_day: float,
-) -> Clusters:
+    most: int,
+) -> tuple[Clusters, int]:
     """Clusters of users that lie one after another.
 
     Parameters
     ----------
-    vectors : float64[m, d]
-        Vector of each point: finite, not zero.
-    points : Points
-        From ``collapse(rows, offsets)``.
-    rows, offsets
-        As in ``collapse``.
+    table : float32, float64 or uint16 [n_rows, d]
+        Embeddings, where uint16 are the bits of float16. Only the rows in use are read.
+    rows : intp[n]
+        Row of each action's pin.
+    offsets : intp[n_users + 1]
+        User i has the actions ``offsets[i] .. offsets[i + 1] - 1``; the first is 0.
     ages_days : float64[n]
         Age of each action, at least 0.
     merge_threshold, decay_per_day : float
         The paper's alpha and lambda, at least 0.
+    most : int
+        Most clusters that a matrix of distances is made for, see ``ward``.
 
     Returns
     -------
-    Clusters
+    clusters : Clusters
         Equal importance: later last action first, then the medoid of the smaller row.
         Positions count from the first action of the range.
+    bad : int
+        First action whose vector has no direction, -1 if there is none. If there is one, the
+        clusters mean nothing.
     """
-    found = _room(ages_days.size, points.firsts.size, offsets.size - 1)
+    found = _room(ages_days.size, offsets.size - 1)
     for user in range(offsets.size - 1):
-        actions = slice(offsets[user], offsets[user + 1])
-        own = slice(points.offsets[user], points.offsets[user + 1])
-        one = _cluster_user(
-            vectors[own],
-            points.weights[own],
-            points.of_action[actions] - points.offsets[user],
-            rows[points.firsts[own]],
-            ages_days[actions],
-            merge_threshold,
-            decay_per_day,
-        )
-        begin = found.offsets[user]
-        end = begin + one.medoids.size
-        found.offsets[user + 1] = end
-        found.labels[actions] = one.labels
-        found.medoids[begin:end] = points.firsts[own][one.medoids]
-        found.importance[begin:end] = one.importance
-        found.n_actions[begin:end] = one.n_actions
-        found.oldest_days[begin:end] = one.oldest_days
-        found.newest_days[begin:end] = one.newest_days
-        found.cohesion[begin:end] = one.cohesion
-        found.medoid_offset[begin:end] = one.medoid_offset
-    return _first(found, found.offsets[-1])
+        begin, end = offsets[user], offsets[user + 1]
+        first, bad = found.offsets[user], -1
+        if begin < end:
+            one, bad = _cluster_user(
+                table, rows[begin:end], ages_days[begin:end], merge_threshold, decay_per_day, most
+            )
+            _put(found, one, begin, first)
+            first += one.medoids.size
+        if bad >= 0:
+            return found, begin + bad
+        found.offsets[user + 1] = first
+    return _first(found, found.offsets[-1]), -1
 
 
 @njit(cache=True, nogil=True)
 def _cluster_user(
-    vectors: np.ndarray,
-    weights: np.ndarray,
-    of_action: np.ndarray,
+    table: np.ndarray,
     rows: np.ndarray,
     ages_days: np.ndarray,
     merge_threshold: float,
     decay_per_day: float,
-) -> Clusters:
-    """Algorithm 2 for one user; ``medoids`` are points, ``rows`` has one entry a point."""
-    of_point = ward(vectors, weights, merge_threshold)
-    n_clusters = of_point.max() + 1 if of_point.size > 0 else 0
-    central = medoids(vectors, weights, of_point, n_clusters)
-    labels = of_point[of_action]
+    most: int,
+) -> tuple[Clusters, int]:
+    """Algorithm 2 for one user, and its first action whose vector has no direction."""
+    pins = collapse(rows)
+    points, squares = vectors(table, rows[pins.firsts])
+    for i in range(squares.size):
+        if not SHORTEST <= squares[i] <= LONGEST:
+            return _room(0, 0), pins.firsts[i]
+    of_point, _ = ward(points, narrow(points), pins.weights, merge_threshold, most)
+    n_clusters = of_point.max() + 1
+    central = medoids(points, squares, pins.weights, of_point, n_clusters)
+    labels = of_point[pins.of_action]
     scores = importance(ages_days, labels, n_clusters, decay_per_day)
     n_actions, oldest, newest = _spans(ages_days, labels, n_clusters)
-    order = _order(scores, newest, rows[central.points])
+    medoid_rows = rows[pins.firsts[central.points]]
+    order = _order(scores, newest, medoid_rows)
     ranks = np.empty(n_clusters, np.intp)
     ranks[order] = np.arange(n_clusters)
-    return Clusters(
+    one = Clusters(
         ranks[labels],
-        np.array([0, n_clusters], np.intp),
-        central.points[order],
+        np.array([0, n_clusters]),
+        pins.firsts[central.points[order]],
         scores[order],
         n_actions[order],
         oldest[order],
@@ -172,6 +120,22 @@ def _cluster_user(
         central.cohesion[order],
         central.offsets[order],
     )
+    return one, -1
+
+
+@njit(cache=True, nogil=True)
+def _put(found: Clusters, one: Clusters, action: int, cluster: int) -> None:
+    """Put one user's clusters where its actions and its clusters begin."""
+    actions = slice(action, action + one.labels.size)
+    own = slice(cluster, cluster + one.medoids.size)
+    found.labels[actions] = one.labels
+    found.medoids[own] = action + one.medoids
+    found.importance[own] = one.importance
+    found.n_actions[own] = one.n_actions
+    found.oldest_days[own] = one.oldest_days
+    found.newest_days[own] = one.newest_days
+    found.cohesion[own] = one.cohesion
+    found.medoid_offset[own] = one.medoid_offset
 
 
 @njit(cache=True, nogil=True)
@@ -200,18 +164,18 @@ def _order(scores: np.ndarray, newest: np.ndarray, rows: np.ndarray) -> np.ndarr
 
 
 @njit(cache=True, nogil=True)
-def _room(n: int, m: int, n_users: int) -> Clusters:
-    """Clusters to be filled: there are never more of them than points."""
+def _room(n: int, n_users: int) -> Clusters:
+    """Clusters to be filled: there are never more of them than actions."""
     return Clusters(
         np.empty(n, np.intp),
         np.zeros(n_users + 1, np.intp),
-        np.empty(m, np.intp),
-        np.empty(m),
-        np.empty(m, np.intp),
-        np.empty(m),
-        np.empty(m),
-        np.empty(m),
-        np.empty(m),
+        np.empty(n, np.intp),
+        np.empty(n),
+        np.empty(n, np.intp),
+        np.empty(n),
+        np.empty(n),
+        np.empty(n),
+        np.empty(n),
     )
 
 

@@ -3,177 +3,174 @@
     d(i, j) = 2 wᵢ wⱼ / (wᵢ + wⱼ) · ‖cᵢ - cⱼ‖²        (paper, Algorithm 1 and eq. 1)
 
 This is the paper's d (‖Pᵢ - Pⱼ‖² for two pins of weight 1) and the square of SciPy's
-merge height. Clusters are kept as weighted centroids, so distances are computed when they
-are looked at and memory is O(m·d), whatever the number of points m.
+merge height. Three facts make it fast, all exact:
 
-A nearest-neighbour chain finds pairs that are each other's nearest. By Lemma 8.1 a merge
-brings no cluster nearer to a third, so a cluster whose nearest neighbour lies beyond the
-threshold can never merge again: it is retired, and the rest has fewer rows to look at.
+- what cannot merge need not be measured: ``components`` splits the clusters, ``chain`` merges
+  each component alone;
+- heights only rise (Lemma 8.1), so the clusters at a low threshold are merged further to those
+  at a high one. Where the threshold lies among the distances of unrelated points, and components
+  would prove nothing, a first cut far below them leaves few clusters for the second;
+- a component too large for a matrix is first cut at half the threshold, for the same reason;
+  what is too large even then is merged without a matrix (``matrix_free``), more slowly.
 """
-
-from typing import NamedTuple
 
 import numpy as np
 from numba import njit
 
-from pinnersage.kernels.distance import squared_distance
+from pinnersage.kernels import chain, matrix_free
+from pinnersage.kernels.borrow import borrowing
+from pinnersage.kernels.clusters import Clusters, labels, recentred, singletons
+from pinnersage.kernels.components import components
+from pinnersage.kernels.distance import squared_length
+from pinnersage.kernels.lanes import HAS_BYTE_PRODUCTS
 
-_FIRST_BLOCK = 16
+_PAIR = 2
+_FEW, _SOME = (72, 144) if HAS_BYTE_PRODUCTS else (4096, 4096)
+"""Clusters up to which a matrix costs less than a proof that parts of it are not needed, and
+points up to which one cut costs less than two."""
+_HALVINGS = 3
+"""Times that the threshold of what is too large is halved."""
+_CLOSE, _FAR = 0.35, 0.4
+"""A first cut lies at this share of the mean distance, for thresholds beyond that share."""
 
-
-class _Active(NamedTuple):
-    """Clusters that may still merge, packed into the first slots; changed in place."""
-
-    centroids: np.ndarray  # float64[m, d padded with zeros]
-    weights: np.ndarray  # float64[m]
-    members: np.ndarray  # intp[m], smallest point of the cluster in each slot: its name
-    slots: np.ndarray  # intp[m], slot of each name, -1 once merged away or retired
+_SAMPLE = 64
+"""Points, or up to twice as many, that the mean distance is worked out from."""
 
 
 @njit(cache=True, nogil=True)
-def ward(points: np.ndarray, weights: np.ndarray, merge_threshold: float) -> np.ndarray:
+def ward(
+    points: np.ndarray, rows: np.ndarray, weights: np.ndarray, merge_threshold: float, most: int
+) -> tuple[np.ndarray, int]:
     """Cluster of each point, by Ward's method cut at ``merge_threshold``.
 
     Parameters
     ----------
-    points : float64[m, d]
-        Finite. Equal rows are fine; each counts.
+    points : float32 or float64[m, d]
+        Finite, d a multiple of 16 (padded with zeros). Equal rows are fine; each counts.
+    rows : float32[m, d]
+        The same numbers; may be the same array.
     weights : float64[m]
         Number of actions each point stands for, at least 1.
     merge_threshold : float
         Largest d that still merges (the paper's alpha), at least 0; infinity merges all.
+    most : int
+        Most clusters that a matrix of distances is made for.
 
     Returns
     -------
-    intp[m]
-        Labels ``0 .. k - 1``, numbered in the order of each cluster's first point. Of
-        several nearest neighbours the chain's predecessor wins, else the cluster whose
-        first point is smallest.
+    labels : intp[m]
+        ``0 .. k - 1``, numbered in the order of each cluster's first point. Of several nearest
+        neighbours the chain's predecessor wins, else the cluster whose first point is smallest.
+    n_exact : int
+        Number of neighbours that float64 had to tell apart.
     """
-    m = points.shape[0]
-    active = _every_point(points, weights)
-    parents = np.arange(m)
-    chain = np.empty(m, np.intp)
-    links = np.empty(m)  # d from each cluster of the chain to the one before it
-    depths = np.full(m, -1)  # where a name stands in the chain, -1 outside
-    depth, first, n_active = 0, 0, m
-    while n_active > 1:
-        if depth == 0:
-            while active.slots[first] < 0:
-                first += 1
-            chain[0], links[0], depths[first], depth = first, merge_threshold, 0, 1
-        tip = chain[depth - 1]
-        before = chain[depth - 2] if depth > 1 else -1
-        nearest, distance = _nearest(active, n_active, tip, before, links[depth - 1])
-        if nearest < 0:
-            # Only the first of a chain gets here: any other has its predecessor in reach.
-            _remove(active, n_active, tip)
-            n_active -= 1
-            depth = 0
-        elif nearest == before:
-            parents[max(tip, before)] = min(tip, before)
-            _merge(active, n_active, min(tip, before), max(tip, before))
-            n_active -= 1
-            depths[tip] = depths[before] = -1
-            depth -= 2
-        elif depths[nearest] >= 0:
-            # By a rounding error, a merge may bring a cluster nearer to an earlier part of the
-            # chain than Lemma 8.1 allows. Each return to that part drops a link older than
-            # the merge, and a newer link is never dropped so: it ends.
-            while chain[depth - 1] != nearest:
-                depth -= 1
-                depths[chain[depth]] = -1
-        else:
-            chain[depth], links[depth], depths[nearest] = nearest, distance, depth
-            depth += 1
-    return _labels(parents)
+    names = np.arange(points.shape[0])
+    threshold = _first_cut(rows, merge_threshold)
+    clusters = singletons(
+        points, weights, rows.copy() if threshold < merge_threshold or names.size > most else rows
+    )
+    n_exact = 0
+    if threshold < merge_threshold:
+        n_exact += _cut_all(clusters, names, threshold, most)
+        names = recentred(clusters, names)
+    n_exact += _cut_all(clusters, names, merge_threshold, most)
+    return labels(clusters), n_exact
 
 
 @njit(cache=True, nogil=True)
-def _every_point(points: np.ndarray, weights: np.ndarray) -> _Active:
-    """Each point as a cluster of its own, its row padded so that blocks are whole."""
-    m, d = points.shape
-    padded = (d + _FIRST_BLOCK - 1) // _FIRST_BLOCK * _FIRST_BLOCK
-    centroids = np.zeros((m, padded))
-    centroids[:, :d] = points
-    return _Active(centroids, weights.copy(), np.arange(m), np.arange(m))
+def _first_cut(rows: np.ndarray, merge_threshold: float) -> float:
+    """Threshold of the first cut: far below the mean distance of two points.
 
-
-@njit(cache=True, nogil=True, error_model="numpy")
-def _nearest(
-    active: _Active, n_active: int, tip: int, before: int, limit: float
-) -> tuple[int, float]:
-    """Nearest cluster to ``tip`` and its d; -1 if none is within ``limit``.
-
-    ``before`` is the chain's predecessor, at d ``limit``, and wins a tie; -1 if none.
-
-    A partial sum of squares can only grow, in floating point too, so a row is left as soon
-    as it is beyond the best so far, and no distance that matters is rounded differently.
+    The mean of ‖a - b‖² over all pairs is 2 (mean of ‖a‖² - ‖mean of a‖²).
     """
-    centroids, weights, members, slots = active
-    slot = slots[tip]
-    row, weight = centroids[slot], weights[slot]
-    best, nearest = limit, before
-    for other in range(n_active):
-        if other == slot:
-            continue
-        factor = 2 * weight * weights[other] / (weight + weights[other])
-        distance = _within(row, centroids[other], factor, best)
-        if distance < best or (distance == best and nearest < 0):
-            best, nearest = distance, members[other]
-        elif distance == best and nearest != before:
-            nearest = min(nearest, members[other])
-    return nearest, best
+    if rows.shape[0] < _SOME:
+        return merge_threshold
+    mean = _mean_distance(rows, np.zeros(rows.shape[1]))
+    return merge_threshold if merge_threshold <= _FAR * mean else _CLOSE * mean
+
+
+@borrowing()
+def _mean_distance(rows: np.ndarray, centre: np.ndarray) -> float:
+    """Mean squared distance of two rows, of a sample; ``centre`` comes as zeros."""
+    square, count, step = 0.0, 0, rows.shape[0] // _SAMPLE + 1
+    for i in range(0, rows.shape[0], step):
+        row = rows[i]
+        count += 1
+        for k in range(centre.size):
+            centre[k] += row[k]
+        square += squared_length(row)
+    return 2 * (square / count - squared_length(centre) / count**2)
 
 
 @njit(cache=True, nogil=True)
-def _within(a: np.ndarray, b: np.ndarray, factor: float, limit: float) -> float:
-    """``factor`` times the squared distance, or any part of it that is beyond ``limit``."""
-    total = 0.0
-    start, step = 0, _FIRST_BLOCK
-    while start < a.size:
-        total += squared_distance(a[start : start + step], b[start : start + step])
-        if factor * total > limit:
-            break
-        start += step
-        step *= 2
-    return factor * total
+def _cut_all(clusters: Clusters, names: np.ndarray, merge_threshold: float, most: int) -> int:
+    """Merge clusters up to a threshold; return the number of decisions in float64.
+
+    What is too large for a matrix is cut at lower thresholds first, which leaves less of it.
+    """
+    large, n_exact = _cut(clusters, names, merge_threshold, most, False)
+    for halvings in range(_HALVINGS, 0, -1):
+        if large.size > 0:
+            n_exact += _cut(clusters, large, merge_threshold / 2**halvings, most, False)[1]
+            large = recentred(clusters, large)
+    if large.size > 0:
+        n_exact += _cut(clusters, large, merge_threshold, most, True)[1]
+    return n_exact
 
 
 @njit(cache=True, nogil=True)
-def _merge(active: _Active, n_active: int, kept: int, gone: int) -> None:
-    """Put the merged cluster in the slot of ``kept``; equal centroids stay as they are."""
-    to, at = active.slots[kept], active.slots[gone]
-    weight = active.weights[to] + active.weights[at]
-    share = active.weights[at] / weight
-    row, other = active.centroids[to], active.centroids[at]
-    for k in range(row.size):
-        row[k] += share * (other[k] - row[k])
-    active.weights[to] = weight
-    _remove(active, n_active, gone)
+def _cut(
+    clusters: Clusters, names: np.ndarray, merge_threshold: float, most: int, last: bool
+) -> tuple[np.ndarray, int]:
+    """Merge each component; return the names in those that are too large for a matrix.
+
+    Only the last cut merges these too. The second is the number of decisions in float64.
+    """
+    n_exact = 0
+    order, ends = _parts(clusters, names, merge_threshold)
+    too_large = np.zeros(names.size, np.bool_)
+    memory = chain.room(min(most, _largest(ends)))
+    start = 0
+    for end in ends:
+        chosen = order[start:end]
+        start = end
+        if chosen.size > most:
+            too_large[chosen] = True
+            if last:
+                matrix_free.merge(clusters, names[chosen], merge_threshold)
+        elif chosen.size >= _PAIR:
+            n_exact += chain.merge(clusters, names[chosen], merge_threshold, memory)
+    return names[too_large], n_exact
 
 
 @njit(cache=True, nogil=True)
-def _remove(active: _Active, n_active: int, name: int) -> None:
-    """Close the gap that ``name`` leaves with the last active cluster."""
-    slot, last = active.slots[name], n_active - 1
-    if slot != last:
-        active.centroids[slot] = active.centroids[last]
-        active.weights[slot] = active.weights[last]
-        active.members[slot] = active.members[last]
-        active.slots[active.members[slot]] = slot
-    active.slots[name] = -1
+def _parts(
+    clusters: Clusters, names: np.ndarray, merge_threshold: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Positions of the names by component, and where each component ends."""
+    if names.size < _FEW or np.isinf(merge_threshold):
+        return np.arange(names.size), np.array([names.size])
+    return _grouped(components(clusters.rows, names, clusters.weights, merge_threshold))
 
 
 @njit(cache=True, nogil=True)
-def _labels(parents: np.ndarray) -> np.ndarray:
-    """Number the roots in order; a parent stands before its children."""
-    labels = np.empty(parents.size, np.intp)
-    n_clusters = 0
-    for i in range(parents.size):
-        if parents[i] == i:
-            labels[i] = n_clusters
-            n_clusters += 1
-        else:
-            labels[i] = labels[parents[i]]
-    return labels
+def _grouped(firsts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Positions with equal ``firsts`` beside each other, in order, and where each group ends."""
+    ends = np.zeros(firsts.size, np.intp)
+    for first in firsts:
+        ends[first] += 1
+    following = np.cumsum(ends) - ends
+    order = np.empty(firsts.size, np.intp)
+    for i, first in enumerate(firsts):
+        order[following[first]] = i
+        following[first] += 1
+    return order, following[ends > 0]
+
+
+@njit(cache=True, nogil=True)
+def _largest(ends: np.ndarray) -> int:
+    """Size of the largest group."""
+    size = ends[0]
+    for i in range(1, ends.size):
+        size = max(size, ends[i] - ends[i - 1])
+    return size

@@ -4,15 +4,15 @@ import pytest
 from hypothesis import given, settings
 from strategies import decays, thresholds, users
 
-from pinnersage.kernels.users import cluster_range, collapse
+from pinnersage.kernels.users import cluster_range
 
 relaxed = settings(deadline=None)
 
 
 def run(embeddings, offsets, ages, rows, threshold=1.0, decay=0.01):
-    points = collapse(rows, offsets)
-    vectors = embeddings[rows[points.firsts]]
-    return cluster_range(vectors, points, rows, offsets, ages, threshold, decay)
+    found, bad = cluster_range(embeddings, rows, offsets, ages, threshold, decay, 4_096)
+    assert bad == -1
+    return found
 
 
 def one(embeddings, ages, rows, **settings):
@@ -21,21 +21,6 @@ def one(embeddings, ages, rows, **settings):
     return run(
         np.asarray(embeddings, dtype=float), np.array([0, rows.size]), ages, rows, **settings
     )
-
-
-@given(users())
-@relaxed
-def test_collapse_keeps_first_positions_and_counts_repeats(drawn):
-    _, offsets, _, rows = drawn
-    points = collapse(rows, offsets)
-    for user in range(offsets.size - 1):
-        own = rows[offsets[user] : offsets[user + 1]]
-        mine = slice(points.offsets[user], points.offsets[user + 1])
-        _, first, counts = np.unique(own, return_index=True, return_counts=True)
-        order = np.argsort(first)
-        assert np.array_equal(points.firsts[mine], first[order] + offsets[user])
-        assert np.array_equal(points.weights[mine], counts[order])
-    assert np.array_equal(rows[points.firsts[points.of_action]], rows)
 
 
 @given(users(), thresholds(), decays())

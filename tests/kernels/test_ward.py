@@ -4,17 +4,19 @@ from hypothesis import given, settings
 from naive import ambiguous, partition
 from naive import ward as naive_ward
 from scipy.cluster.hierarchy import fcluster, linkage
-from strategies import thresholds, user
+from strategies import padded, thresholds, user
 
-from pinnersage.kernels.distance import dot, squared_distance
+from pinnersage.kernels.distance import dot, squared_distance, squared_length
 from pinnersage.kernels.ward import ward
 
 relaxed = settings(deadline=None)
 
 
-def ours(points, threshold, weights=None):
+def ours(points, threshold, weights=None, most=4_096):
+    """Labels by the kernel; ``most`` says up to which size a component has a matrix."""
     weights = np.ones(len(points)) if weights is None else np.asarray(weights, dtype=float)
-    return ward(np.ascontiguousarray(points), weights, threshold)
+    points = padded(points)
+    return ward(points, points.astype(np.float32, copy=False), weights, threshold, most)[0]
 
 
 def agree(labels, others, points, threshold, weights=None):
@@ -134,3 +136,17 @@ def test_distance_is_the_same_both_ways_to_the_bit(d):
         assert squared_distance(a, b) == pytest.approx(((a - b) ** 2).sum(), rel=1e-12)
         assert squared_distance(a, a) == 0
         assert dot(a, b) == pytest.approx(a @ b, rel=1e-9, abs=1e-12)
+        assert squared_length(a) == pytest.approx(a @ a, rel=1e-12)
+
+
+@pytest.mark.parametrize("threshold", [1.5, 1.6, 1.8, 2.0, 2.5])
+def test_a_cluster_whose_centroid_is_zero_still_finds_its_neighbours(threshold):
+    # Two pins that cancel merge in the first of two cuts; the second must not lose them.
+    rng = np.random.default_rng(0)
+    points = rng.normal(size=(402, 64))
+    points /= np.linalg.norm(points, axis=1, keepdims=True)
+    points *= rng.uniform(0.95, 1.05, (402, 1))
+    points[400:] = 0
+    points[400, 0], points[401, 0] = 0.1, -0.1
+    theirs = fcluster(linkage(points, "ward"), np.sqrt(threshold), "distance")
+    assert partition(ours(points, threshold)) == partition(theirs)
