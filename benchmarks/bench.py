@@ -1,0 +1,80 @@
+"""Bench: every benchmark in a process of its own, one after another; prints one page.
+
+    python benchmarks/bench.py                    about ten minutes: what make bench runs
+    python benchmarks/bench.py --quick            about three minutes
+    python benchmarks/bench.py --full             the 10^7 day and 10^6 users too; an hour
+    python benchmarks/bench.py kernels --json     one subject, for a machine to read
+
+Each subject is a program beside this one that prints JSON; one that a person ran alone prints the
+same. They run with one thread a library (see machine.py). Close other programs first: the page
+warns if the machine was busy.
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import machine
+import report
+
+HERE = Path(__file__).parent
+FACTS = HERE / "results.json"
+SUBJECTS = ("kernels",)
+SCALES = ("tiny", "quick", "usual", "full")
+
+
+def main() -> None:
+    """Run the subjects asked for and print the page."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument("subjects", nargs="*", metavar="SUBJECT", help=", ".join(SUBJECTS))
+    scale = parser.add_mutually_exclusive_group()
+    for name, help_ in (
+        ("tiny", "shows that it runs; its figures mean nothing"),
+        ("quick", "fewer rounds and smaller sizes"),
+        ("full", "all sizes, more rounds"),
+    ):
+        scale.add_argument(f"--{name}", action="store_const", dest="scale", const=name, help=help_)
+    parser.add_argument("--json", action="store_true", help="print the facts, not the page")
+    parser.add_argument(
+        "--save", action="store_true", help=f"keep the facts in {FACTS.name}; then: make docs"
+    )
+    args = parser.parse_args()
+    subjects = args.subjects or SUBJECTS
+    if unknown := set(subjects) - set(SUBJECTS):
+        parser.error(f"no subject {', '.join(sorted(unknown))}: choose from {', '.join(SUBJECTS)}")
+    facts = run(tuple(subjects), args.scale or "usual")
+    if args.save:
+        kept = json.loads(FACTS.read_text()) if FACTS.is_file() else {}
+        FACTS.write_text(json.dumps(kept | facts, indent=1) + "\n")
+    print(json.dumps(facts, indent=1) if args.json else report.page(facts))
+
+
+def run(subjects: tuple[str, ...], scale: str) -> dict[str, Any]:
+    """Facts of each subject, by its name."""
+    facts: dict[str, Any] = {"machine": child("machine"), "scale": scale}
+    for name in subjects:
+        began = time.perf_counter()
+        facts[name] = child(name, scale)
+        print(f"{name}: {time.perf_counter() - began:.0f} s", file=sys.stderr)
+    return facts
+
+
+def child(name: str, *arguments: str) -> Any:
+    """What a program of this folder prints."""
+    command = [sys.executable, str(HERE / f"{name}.py"), *arguments]
+    done = subprocess.run(
+        command, env=machine.environment(), stdout=subprocess.PIPE, text=True, check=False
+    )
+    if done.returncode:
+        sys.exit(f"{name} ended with {done.returncode}; the error is above.")
+    return json.loads(done.stdout)
+
+
+if __name__ == "__main__":
+    main()
