@@ -57,8 +57,8 @@ docs: env ## Write the generated pages again: tables, DAGs, settings, commands
 	@$(PY) scripts/generate_docs.py
 
 .PHONY: bench
-bench: env ## Time a whole day and the kernels on this machine
-	@$(PY) benchmarks/day.py
+bench: env ## Time kernels, stores and days against peers; ARGS=--quick, or see benchmarks/bench.py
+	@$(PY) benchmarks/bench.py $(ARGS)
 
 .PHONY: up
 up: env ## Start Airflow's UI and scheduler; leaves them running

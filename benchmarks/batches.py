@@ -84,7 +84,7 @@ def user(m: int, d: int, kind: str, common: Floats, rng: np.random.Generator) ->
 
 def interests(m: int, d: int, rng: np.random.Generator) -> Floats:
     """Directions of the interests of a user of m actions, three to a theme."""
-    n = max(1, round(0.4 * m**0.64))
+    n = max(1, round(0.42 * m**0.61))
     themes = directions(max(1, n // 3), d, rng)
     return unit(themes[rng.integers(len(themes), size=n)] + directions(n, d, rng))
 

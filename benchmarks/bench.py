@@ -5,9 +5,8 @@
     python benchmarks/bench.py --full             the 10^7 day and 10^6 users too; an hour
     python benchmarks/bench.py kernels --json     one subject, for a machine to read
 
-Each subject is a program beside this one that prints JSON; one that a person ran alone prints the
-same. They run with one thread a library (see machine.py). Close other programs first: the page
-warns if the machine was busy.
+Each subject is a program beside this one that prints JSON, and is run with one thread a library
+(see machine.py). Close other programs first: the page warns if the machine was busy.
 """
 
 import argparse
@@ -15,6 +14,7 @@ import json
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ import report
 
 HERE = Path(__file__).parent
 FACTS = HERE / "results.json"
-SUBJECTS = ("kernels",)
+SUBJECTS = ("kernels", "large", "scaling", "start", "keyvalue", "days")
 SCALES = ("tiny", "quick", "usual", "full")
 
 
@@ -53,14 +53,17 @@ def main() -> None:
         kept = json.loads(FACTS.read_text()) if FACTS.is_file() else {}
         FACTS.write_text(json.dumps(kept | facts, indent=1) + "\n")
     print(json.dumps(facts, indent=1) if args.json else report.page(facts))
+    if failed := set(subjects) - set(facts):
+        sys.exit(f"Failed: {', '.join(sorted(failed))}. The errors are above.")
 
 
 def run(subjects: tuple[str, ...], scale: str) -> dict[str, Any]:
-    """Facts of each subject, by its name."""
+    """Facts of each subject that did not fail, by its name."""
     facts: dict[str, Any] = {"machine": child("machine"), "scale": scale}
     for name in subjects:
         began = time.perf_counter()
-        facts[name] = child(name, scale)
+        with suppress(subprocess.CalledProcessError):
+            facts[name] = child(name, scale)
         print(f"{name}: {time.perf_counter() - began:.0f} s", file=sys.stderr)
     return facts
 
@@ -68,11 +71,8 @@ def run(subjects: tuple[str, ...], scale: str) -> dict[str, Any]:
 def child(name: str, *arguments: str) -> Any:
     """What a program of this folder prints."""
     command = [sys.executable, str(HERE / f"{name}.py"), *arguments]
-    done = subprocess.run(
-        command, env=machine.environment(), stdout=subprocess.PIPE, text=True, check=False
-    )
-    if done.returncode:
-        sys.exit(f"{name} ended with {done.returncode}; the error is above.")
+    environment = machine.environment()
+    done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, check=True)
     return json.loads(done.stdout)
 
 

@@ -40,7 +40,7 @@ class Scale(NamedTuple):
 SCALES = {
     "tiny": Scale(1, 4, 3, 1e3, 50),
     "quick": Scale(3, 200, 200, 4e6, 1000),
-    "usual": Scale(5, 600, 600, 1e7, 5000),
+    "usual": Scale(5, 400, 600, 4e6, 5000),
     "full": Scale(9, 600, 600, 4e7, 5000),
 }
 

@@ -11,6 +11,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+HERE = Path(__file__).parent
 LIBRARIES = ("numpy", "numba", "scipy", "scikit-learn", "fastcluster", "lmdb")
 THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 UNSET = ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE")

@@ -1,7 +1,10 @@
 """Report: the facts of a run as a page of Markdown, for the terminal and for docs/benchmarks.md."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any
+
+from bars import at_a_glance
+from cells import digits, milliseconds, range_of, table
 
 OURS = "PinnerSage"
 FASTCLUSTER = "fastcluster"
@@ -13,7 +16,7 @@ Facts = dict[str, Any]
 
 def page(facts: Facts) -> str:
     """Every section that there are facts for."""
-    sections = [on_machine(facts)]
+    sections = [on_machine(facts), at_a_glance(facts)]
     sections += [section(facts[name]) for name, section in SECTIONS.items() if name in facts]
     return "\n\n".join(sections)
 
@@ -114,37 +117,144 @@ def disagreement(comparisons: list[Facts]) -> str:
     return f"Users whose clusters, medoids' costs or importance differ, of {users:,}: {found}."
 
 
-SECTIONS: dict[str, Callable[[Facts], str]] = {"kernels": kernels}
+def large(facts: list[Facts]) -> str:
+    """One user of very many actions."""
+    return "\n\n".join(
+        [
+            "## One very large user",
+            f"d = {facts[0]['d']}, alpha = {facts[0]['alpha']:g}, each in a process of its own.",
+            table(
+                ["actions, vectors", "by", "CPU s", "extra memory at the peak, MB", "clusters"],
+                (
+                    [
+                        f"{one['m']:,} {one['kind']}",
+                        one["who"],
+                        range_of(one["cpu_seconds"]),
+                        f"{one['extra_peak_mb']['median']:,.0f}",
+                        f"{one['clusters']['median']:,.0f}",
+                    ]
+                    for one in facts
+                ),
+            ),
+        ]
+    )
 
 
-# --- cells -------------------------------------------------------------------------------------
+def scaling(facts: Facts) -> str:
+    """Growth with actions, users and threads."""
+    actions, users, threads = facts["actions"], facts["users"], facts["threads"]
+    return "\n\n".join(
+        [
+            "## Scaling",
+            (
+                "Over one user's actions. The CPU time grows with the power "
+                f"{actions['exponent']:.2f} of them; the last column is the power from one row to "
+                "the next."
+            ),
+            table(
+                ["actions", "CPU ms a user", "power"],
+                (
+                    [
+                        f"{one['actions']:,}",
+                        milliseconds(one["cpu_seconds_a_user"]),
+                        f"{one['exponent']:.2f}" if "exponent" in one else "",
+                    ]
+                    for one in actions["sizes"]
+                ),
+            ),
+            "Over users, heavy-tailed, whose pins are rows of one table:",
+            table(
+                ["users", "actions", "CPU s", "actions a CPU second"],
+                (
+                    [
+                        f"{one['users']:,}",
+                        f"{one['actions']:,}",
+                        range_of(one["cpu_seconds"]),
+                        digits(one["actions_per_second"]["median"]),
+                    ]
+                    for one in users
+                ),
+            ),
+            (
+                f"Over threads, {threads['users']:,} such users: two threads took "
+                f"1 / {range_of(threads['times_faster'])} of the wall time of one. Plain matrix "
+                f"products on two threads gained {range_of(threads['sgemm_times_faster'])} beside "
+                "it: what is short of 2 there, other programs had."
+            ),
+        ]
+    )
 
 
-def table(head: list[str], rows: Iterable[list[str]]) -> str:
-    """A table in Markdown, its columns of one width: read as it is or rendered."""
-    body = [head, *rows]
-    widths = [max(map(len, column)) for column in zip(*body, strict=True)]
-    rule = ["-" * max(3, widths[0])] + ["-" * max(2, width - 1) + ":" for width in widths[1:]]
-    padded = [[cells[0].ljust(len(rule[0])), *right(cells[1:], rule[1:])] for cells in body]
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in [padded[0], rule, *padded[1:]])
+def start(facts: Facts) -> str:
+    """The first call in a new process."""
+    warm, bare = facts["warm_wall_seconds"], facts["numpy_alone_wall_seconds"]
+    text = (
+        "A new Python process that imports, loads the compiled kernels and clusters one user: "
+        f"{range_of(warm)} s of wall time; Python and NumPy alone take {range_of(bare)} s of it."
+    )
+    if "compiling_wall_seconds" in facts:
+        seconds = digits(facts["compiling_wall_seconds"]["median"])
+        text += f" The very first on a machine also compiles: {seconds} s."
+    return f"## The first call\n\n{text}"
 
 
-def right(cells: list[str], rule: list[str]) -> list[str]:
-    """Cells as wide as the rule below the head."""
-    return [cell.rjust(len(line)) for cell, line in zip(cells, rule, strict=True)]
+def keyvalue(facts: Facts) -> str:
+    """Publish and read."""
+    rows = {
+        "publish, users a second": facts["publish_users_per_second"],
+        "publish, users a CPU second": facts["publish_users_per_cpu_second"],
+        "read of a user, median, ms": facts["read_p50_ms"],
+        "read of a user, 99 of 100 below, ms": facts["read_p99_ms"],
+        "read of a user, 999 of 1,000 below, ms": facts["read_p999_ms"],
+        "reads a second in one batch, not unpacked": facts["batched_reads_per_second"],
+        "bytes a user": facts["bytes_a_user"],
+    }
+    return "\n\n".join(
+        [
+            "## Key-value store",
+            (
+                f"LMDB, embedded, {facts['users']:,} users of {facts['medoids_a_user']} medoids. "
+                "Publishing packs, writes and syncs; a read takes a key to unpacked medoids."
+            ),
+            table(["what", "measured"], ([name, range_of(one)] for name, one in rows.items())),
+        ]
+    )
 
 
-def range_of(one: Facts) -> str:
-    """Median, and lowest and highest if rounds differ."""
-    if one["lowest"] == one["highest"]:
-        return digits(one["median"])
-    return f"{digits(one['median'])} ({digits(one['lowest'])} to {digits(one['highest'])})"
+def days(facts: list[Facts]) -> str:
+    """Whole days."""
+    return "\n\n".join(
+        [
+            "## A whole day",
+            (
+                "Parquet in, key-value store out, without Airflow: stage, cluster, validate, "
+                "publish, release, each in a process of its own, starts included. "
+                f"d = {facts[0]['dimensions']}, {facts[0]['threads']} threads."
+            ),
+            table(
+                ["actions in the window", "clustered", "seconds", "actions a second", "peak, MB"],
+                (
+                    [
+                        f"{one['world']['actions']:,}",
+                        f"{one['actions_clustered']:,}",
+                        digits(one["day_seconds"]),
+                        digits(one["actions_per_second"]),
+                        f"{max(one['steps'][step]['peak_anonymous_mb'] for step in DAILY):,}",
+                    ]
+                    for one in facts
+                ),
+            ),
+        ]
+    )
 
 
-def digits(value: float) -> str:
-    """A number in three digits, never in powers of ten."""
-    if value >= 100:  # noqa: PLR2004
-        return f"{value:,.0f}"
-    if value >= 10:  # noqa: PLR2004
-        return f"{value:.1f}"
-    return f"{value:.2f}" if value >= 0.1 else f"{value:.3g}"  # noqa: PLR2004
+DAILY = ("stage", "cluster", "validate", "publish", "release")
+
+SECTIONS: dict[str, Callable[[Any], str]] = {
+    "kernels": kernels,
+    "large": large,
+    "scaling": scaling,
+    "start": start,
+    "keyvalue": keyvalue,
+    "days": days,
+}

@@ -1,0 +1,91 @@
+"""Bars: what was aimed for, beside what was measured; a bar that is missed says so."""
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, NamedTuple
+
+from cells import digits, table
+
+Facts = dict[str, Any]
+
+LOOP, BLAS = "fastcluster", "fastcluster, BLAS distances"
+
+
+class Bar(NamedTuple):
+    """One aim: ``limit`` is the least, or the most, that counts as reached."""
+
+    what: str
+    limit: float
+    is_least: bool
+    measured: float
+
+    def row(self) -> list[str]:
+        """Cells of the table."""
+        reached = self.measured >= self.limit if self.is_least else self.measured <= self.limit
+        sign = "≥" if self.is_least else "≤"
+        limit = digits(self.limit).removesuffix(".00").removesuffix(".0")
+        return [self.what, f"{sign} {limit}", digits(self.measured), "yes" if reached else "no"]
+
+
+def at_a_glance(facts: Facts) -> str:
+    """Every bar that there are facts for; medians."""
+    rows = [bar.row() for name, bars in BARS.items() if name in facts for bar in bars(facts[name])]
+    return f"## At a glance\n\n{table(['what', 'bar', 'measured', 'reached'], rows)}"
+
+
+def kernels(facts: Facts) -> Iterator[Bar]:
+    """Ratios to peers and to the bound."""
+    for one, least in zip(facts["heavy_tailed"], (15, 12), strict=True):
+        times = one["times_ours"]
+        users = f"heavy-tailed users, alpha = {one['alpha']:g}: "
+        yield Bar(users + "times the fastcluster loop", least, True, times[LOOP]["median"])
+    first, light = facts["heavy_tailed"][0], facts["light"][0]
+    yield Bar(
+        "users of 20 to 200 actions, alpha = 1: times the fastcluster loop",
+        15,
+        True,
+        light["times_ours"][LOOP]["median"],
+    )
+    yield Bar(
+        "heavy-tailed users, alpha = 1: of the half-Gram bound",
+        1.5,
+        False,
+        first["ours_per_bound"]["median"],
+    )
+
+
+def large(facts: list[Facts]) -> Iterator[Bar]:
+    """Time and memory of a user of 20,000 actions."""
+    for one in facts:
+        if (one["m"], one["kind"], one["who"]) == (20_000, "interests", "PinnerSage"):
+            yield Bar("one user of 20,000 actions, CPU s", 1, False, one["cpu_seconds"]["median"])
+            memory = one["extra_peak_mb"]["median"]
+            yield Bar("one user of 20,000 actions, extra MB", 100, False, memory)
+
+
+def start(facts: Facts) -> Iterator[Bar]:
+    """The first call."""
+    seconds = facts["warm_wall_seconds"]["median"]
+    yield Bar("first call in a new process, imports included, s", 1.5, False, seconds)
+
+
+def keyvalue(facts: Facts) -> Iterator[Bar]:
+    """Publish and read."""
+    rate, read = facts["publish_users_per_second"], facts["read_p99_ms"]
+    yield Bar("key-value publish, users a second", 100_000, True, rate["median"])
+    yield Bar("key-value read, 99 of 100 below, ms", 0.1, False, read["median"])
+
+
+def days(facts: list[Facts]) -> Iterator[Bar]:
+    """The largest day."""
+    largest = max(facts, key=lambda one: one["world"]["actions"])
+    what = f"whole day of {largest['world']['actions']:,} actions, clustered a second"
+    yield Bar(what, 300_000, True, largest["actions_per_second"])
+
+
+BARS: dict[str, Callable[[Any], Iterable[Bar]]] = {
+    "kernels": kernels,
+    "large": large,
+    "start": start,
+    "keyvalue": keyvalue,
+    "days": days,
+}
