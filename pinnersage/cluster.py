@@ -120,6 +120,7 @@ def write_medoids(
                 merge_threshold=settings.model.merge_threshold,
                 decay_per_day=settings.model.decay_per_day,
                 threads=settings.run.threads,
+                matrix_mb=settings.run.matrix_mb,
             )
             n_users += chunk.offsets.size - 1
             held = pa.concat_tables([held, medoid_table(chunk, clusters, table, schema)])

@@ -5,6 +5,7 @@ equal cost, and runs the chunks on threads made for the call. A user's result de
 user alone, so neither chunks nor threads change a byte of it.
 """
 
+import math
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -18,8 +19,6 @@ from pinnersage.errors import DataError
 from pinnersage.kernels import users
 
 _CHUNKS_A_THREAD = 8
-_MATRIX_BYTES = 256 * 2**20
-"""Memory for one user's matrix of distances; beyond it Ward works without one, more slowly."""
 
 Integers = npt.NDArray[np.intp]
 Floats = npt.NDArray[np.float64]
@@ -69,6 +68,8 @@ class _Job:
     rows: Integers | None
     merge_threshold: float
     decay_per_day: float
+    most: int
+    """Clusters that a matrix of distances has room for."""
 
 
 def cluster_actions(
@@ -131,6 +132,7 @@ def cluster_users(
     merge_threshold: float = 1.0,
     decay_per_day: float = 0.01,
     threads: int = 1,
+    matrix_mb: int = 256,
 ) -> UserClusters:
     """Clusters of many users, whose actions lie one after another.
 
@@ -142,6 +144,10 @@ def cluster_users(
         User i has the actions ``offsets[i] .. offsets[i + 1] - 1``; a user may have none.
     threads : int
         Threads to use, at least 1; the result is the same to the byte for any number.
+    matrix_mb : int
+        Memory in MB that a thread may use for the distances of one user, at least 1. What does
+        not fit is clustered without a matrix, exactly and more slowly; only where distances are
+        equal to the last bit may that take another of them.
 
     Returns
     -------
@@ -152,9 +158,12 @@ def cluster_users(
     DataError
         An argument, or a vector that an action uses, is not as described.
     """
-    job = _checked(embeddings, offsets, ages_days, rows, merge_threshold, decay_per_day)
     if threads < 1:
         raise DataError(f"threads is {threads} (limit: at least 1). Ask for 1 or more.")
+    if matrix_mb < 1:
+        raise DataError(f"matrix_mb is {matrix_mb} (limit: at least 1). Ask for 1 or more.")
+    most = math.isqrt(matrix_mb * 2**20 // 4)
+    job = _checked(embeddings, offsets, ages_days, rows, merge_threshold, decay_per_day, most)
     chunks = list(pairwise(_cuts(job.offsets, threads)))
     if threads == 1 or len(chunks) == 1:
         parts = [_cluster_chunk(job, begin, end) for begin, end in chunks]
@@ -193,7 +202,7 @@ def _cluster_chunk(job: _Job, begin: int, end: int) -> users.Clusters:
         _frozen(job.ages_days[first:last]),
         job.merge_threshold,
         job.decay_per_day,
-        int(np.sqrt(_MATRIX_BYTES / 4)),
+        job.most,
     )
     if bad >= 0:
         raise _no_direction(job, first + bad)
@@ -251,6 +260,7 @@ def _checked(
     rows: npt.ArrayLike | None,
     merge_threshold: float,
     decay_per_day: float,
+    most: int,
 ) -> _Job:
     """All of the arguments as arrays of the right type, or a ``DataError``."""
     if not merge_threshold >= 0:
@@ -272,6 +282,7 @@ def _checked(
         _rows(rows, ages.size, table.shape[0]),
         float(merge_threshold),
         float(decay_per_day),
+        most,
     )
 
 

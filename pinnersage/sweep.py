@@ -187,6 +187,7 @@ def clusters_of(
         merge_threshold=merge_threshold,
         decay_per_day=settings.model.decay_per_day,
         threads=settings.run.threads,
+        matrix_mb=settings.run.matrix_mb,
     )
 
 

@@ -1,9 +1,10 @@
-"""Docs that are made from the code: tables, settings, commands, DAGs.
+"""Docs that are made from the code: tables, settings, commands, DAGs; and the benchmarks' page.
 
     python scripts/generate_docs.py            write them into docs/
     python scripts/generate_docs.py --check    exit code 1 if one is stale, naming it
 
-A page depends on the code alone: not on the terminal, the clock or the machine.
+A page depends on the code, and on what the benchmarks saved, alone: not on the terminal, the clock
+or the machine.
 """
 
 import json
@@ -174,6 +175,17 @@ def field_row(param: dict[str, Any]) -> str:
     return row(f"`{param['name']}`", ", ".join([kind, *limits]), default, param["says"] or "")
 
 
+def benchmarks() -> str:
+    """Return the page of the benchmarks' last saved run."""
+    folder = str(ROOT / "benchmarks")
+    sys.path.insert(0, folder)
+    try:
+        import docs_page  # noqa: PLC0415 (its folder is no package)
+    finally:
+        sys.path.remove(folder)
+    return page([*opening("Benchmarks", "benchmarks/"), docs_page.text()])
+
+
 def opening(title: str, source: str) -> list[str]:
     """Return the first lines of a page."""
     return [f"# {title}", "", f"<!-- Made from {source}. Do not edit: make docs -->", ""]
@@ -200,6 +212,7 @@ PAGES: dict[str, Callable[[], str]] = {
     "settings.md": settings,
     "commands.md": commands,
     "dags.md": dags,
+    "benchmarks.md": benchmarks,
 }
 
 

@@ -56,11 +56,11 @@ def merges(points, weights=None, within=1e-9):
     return history, tied
 
 
-def ambiguous(points, threshold, weights=None, within=1e-9):
+def ambiguous(points, threshold, weights=None):
     """Whether a tie, or a merge at the threshold but for rounding, leaves the answer open."""
-    history, tied = merges(points, weights, within)
+    history, tied = merges(points, weights)
     heights = np.array([d for *_, d in history])
-    return tied or bool(np.any(np.abs(heights - threshold) <= within * max(1.0, threshold)))
+    return tied or bool(np.any(np.abs(heights - threshold) <= 1e-9 * max(1.0, threshold)))
 
 
 def ward(points, merge_threshold, weights=None):

@@ -197,6 +197,15 @@ def test_results_cannot_be_assigned_to():
         found.labels = found.medoids
 
 
+def test_users_beyond_the_memory_for_a_matrix_have_the_same_clusters():
+    rng = np.random.default_rng(11)
+    drawn = make_user(rng, 1_500, 16, topics=60, pins=1_500, copies=0.0)
+    for threshold in (0.3, 1.0, 2.5):
+        arguments = (drawn.embeddings, [0, 1_500], drawn.ages, drawn.rows, threshold)
+        small = cluster_users(*arguments, matrix_mb=1)  # room for 512 pins
+        assert bytes_of(small) == bytes_of(cluster_users(*arguments))
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(("n", "pins"), [(20_000, 20_000), (100_000, 20_000)])
 def test_one_user_with_very_many_actions_is_clustered(n, pins):
@@ -248,6 +257,7 @@ BAD_USERS = [
     ({"offsets": [0, 2, 1, 3]}, "user 1: offsets fall from 2 to 1"),
     ({"offsets": [0.0, 3.0]}, "offsets are float64"),
     ({"threads": 0}, "threads is 0"),
+    ({"matrix_mb": 0}, "matrix_mb is 0"),
 ]
 
 

@@ -29,6 +29,8 @@ from pinnersage.kernels.lanes import (
     quantise,
 )
 
+_ENDLESS = 1e37
+"""Share of a threshold that joins all, still finite in float32: padding is told by infinity."""
 _BLOCK = 128
 """Rows that meet all columns before the next ones do: they stay in the nearest cache."""
 _ROUNDING = np.float32(1e-6)
@@ -145,7 +147,9 @@ def _quantise_all(
         (scale, square, kept, lost), total = quantise(rows[names[i]], levels[i])
         length = np.sqrt(square) * (1 + _ROUNDING)
         lost = np.sqrt(lost) + 4 * _ROUNDING * length
-        limit = square * (0.5 - _ROUNDING) - np.float32(merge_threshold / (4 * weights[names[i]]))
+        limit = square * (0.5 - _ROUNDING) - np.float32(
+            min(merge_threshold / (4 * weights[names[i]]), _ENDLESS)
+        )
         block, lane = i // LANES, i % LANES
         facts[i, 0], columns[block, 0, lane] = scale, scale
         facts[i, 1], columns[block, 1, lane] = scale * np.sqrt(kept) * (1 + _ROUNDING), length
