@@ -67,15 +67,14 @@ def cut(tree: Floats, alpha: float) -> Integers:
 
 
 def with_medoids(labels: Integers, vectors: Floats, ages: Floats) -> Found:
-    """Medoids and importance of labelled actions."""
+    """Medoids and importance of labelled actions; the member nearest the mean is the medoid."""
     importance = np.bincount(labels, np.exp(-DECAY_PER_DAY * ages))
     order = np.argsort(labels, kind="stable")
     counts = np.bincount(labels)
     starts = np.cumsum(counts) - counts
-    sums = np.add.reduceat(vectors[order], starts, axis=0)
-    squares = np.einsum("ij,ij->i", vectors, vectors)
-    costs = counts[labels] * squares - 2 * np.einsum("ij,ij->i", vectors, sums[labels])
-    medoids = np.lexsort((costs, labels))[starts]
+    means = np.add.reduceat(vectors[order], starts, axis=0) / counts[:, None].astype(np.float32)
+    apart = vectors - means[labels]
+    medoids = np.lexsort((np.einsum("ij,ij->i", apart, apart), labels))[starts]
     return Found(labels, medoids, importance)
 
 
@@ -149,14 +148,18 @@ def different(ours: list[Found], theirs: list[Found], batch: Batch) -> int:
 
 
 def same(a: Found, b: Found, vectors: Floats) -> bool:
-    """Whether two results are one, up to the order of clusters and rounding."""
+    """Whether two results are one, up to the order of clusters, rounding and ties of medoids.
+
+    Medoids tie whose costs differ by less than 10⁻⁶ of the cluster's weight:
+    docs/decisions/0003-medoid-tie-tolerance.md.
+    """
     firsts_a, firsts_b = first_actions(a.labels), first_actions(b.labels)
     if not np.array_equal(firsts_a[a.labels], firsts_b[b.labels]):
         return False
-    pairs = (b.labels[firsts_a], vectors.astype(np.float64))
-    return np.allclose(a.importance, b.importance[pairs[0]]) and np.allclose(
-        costs(a, pairs[1]), costs(b, pairs[1])[pairs[0]], rtol=1e-4, atol=1e-5
-    )
+    order, exact = b.labels[firsts_a], vectors.astype(np.float64)
+    apart = np.abs(costs(a, exact) - costs(b, exact)[order])
+    ties = 1e-5 + 4e-6 * np.bincount(a.labels)
+    return np.allclose(a.importance, b.importance[order]) and bool((apart <= ties).all())
 
 
 def first_actions(labels: Integers) -> Integers:
