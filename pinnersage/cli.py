@@ -265,9 +265,8 @@ def cluster(
     n_buckets = settings.lake.n_buckets
     if bucket is not None and not 0 <= bucket < n_buckets:
         raise ConfigError(f"Bucket {bucket} is not one of 0 to {n_buckets - 1}.")
-    buckets = range(n_buckets) if bucket is None else [bucket]
-    reports = [step.run(day, one, settings) for one in buckets]
-    tell(reports, as_json=as_json, title="cluster")
+    reports = step.run_all(day, settings) if bucket is None else [step.run(day, bucket, settings)]
+    tell(list(reports), as_json=as_json, title="cluster")
 
 
 @app.command()

@@ -5,6 +5,7 @@ Reads the bucket's window of ``actions`` and the embeddings valid at the day's e
 largest user. The day as a whole exists only once ``validate`` has passed it.
 """
 
+from collections.abc import Iterator
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -40,6 +41,12 @@ class ClusterReport(BaseModel):
     embeddings: str
     content_hash: str
     version: str
+
+
+def run_all(day: date, settings: Settings) -> Iterator[ClusterReport]:
+    """Cluster every bucket of ``day``; yield their reports in order."""
+    n_buckets = open_lake(settings).layout.n_buckets
+    return extract.side_by_side(lambda bucket, one: run(day, bucket, one), n_buckets, settings)
 
 
 def run(
@@ -138,13 +145,8 @@ def medoid_table(
 ) -> pa.Table:
     """Return the rows of ``medoids`` for a chunk of clustered users."""
     n_clusters = np.diff(clusters.offsets)
-    of_user = np.repeat(np.arange(n_clusters.size), np.diff(chunk.offsets))
-    of_cluster = clusters.offsets[of_user] + clusters.labels
-    first = np.full(clusters.medoids.size, np.iinfo(np.int64).max)
-    last = np.full(clusters.medoids.size, np.iinfo(np.int64).min)
-    np.minimum.at(first, of_cluster, chunk.acted_at)
-    np.maximum.at(last, of_cluster, chunk.acted_at)
     ranks = np.arange(clusters.medoids.size) - np.repeat(clusters.offsets[:-1], n_clusters)
+    first, last = first_and_last(chunk, clusters)
     columns = {
         "user_id": chunk.user_ids.take(pa.array(chunk.offsets[:-1].repeat(n_clusters))),
         "rank": ranks.astype(np.int32),
@@ -157,6 +159,18 @@ def medoid_table(
         "cohesion": clusters.cohesion,
     }
     return pa.table({name: columns[name] for name in schema.names}, schema=schema)
+
+
+def first_and_last(chunk: extract.Chunk, clusters: UserClusters) -> tuple[np.ndarray, np.ndarray]:
+    """Return when the oldest and the newest action of each cluster were: int64[k], microseconds.
+
+    A user's actions stand oldest first, so what is written last, from either end, is the answer.
+    """
+    of_cluster = np.repeat(clusters.offsets[:-1], np.diff(chunk.offsets)) + clusters.labels
+    first, last = np.empty((2, clusters.medoids.size), np.int64)
+    last[of_cluster] = chunk.acted_at
+    first[of_cluster[::-1]] = chunk.acted_at[::-1]
+    return first, last
 
 
 def measure(con: duckdb.DuckDBPyConnection, path: Path) -> dict[str, int]:

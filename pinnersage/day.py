@@ -30,8 +30,8 @@ def run(day: date, settings: Settings, progress: Progress) -> dict[str, Any]:
             reports[step] = report
 
     done("stage", stage.run(day, settings))
-    for bucket in range(settings.lake.n_buckets):
-        done("cluster", cluster.run(day, bucket, settings))
+    for report in cluster.run_all(day, settings):
+        done("cluster", report)
     done("validate", validate.run(day, settings))
     done("publish", publish.run(day, settings))
     done("release", release.release_medoids(day, settings))

@@ -5,10 +5,11 @@ not an interest, a repeat, a pin without an embedding, over the daily cap. The r
 as arrays of whole users, a bounded number of actions at a time.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
-from typing import Any
+from typing import Any, TypeVar
 
 import duckdb
 import numpy as np
@@ -21,6 +22,7 @@ from pinnersage.schema import ACTIONS
 from pinnersage.stores.embeddings import Embeddings
 from pinnersage.stores.lake import Lake, Manifest
 
+Found = TypeVar("Found")
 CHUNK = 250_000
 """Actions after which a chunk ends, at the end of its last user."""
 
@@ -64,6 +66,23 @@ def window_manifests(lake: Lake, day: date, settings: Settings) -> list[Manifest
     return [manifest for manifest in found if manifest is not None]
 
 
+def side_by_side(
+    do: Callable[[int, Settings], Found], n_buckets: int, settings: Settings
+) -> Iterator[Found]:
+    """Yield what comes of each bucket, in their order; as many at a time as there are threads.
+
+    Two buckets on a thread each end sooner than one after the other on two: their queries are
+    small. The first error ends it, and what has not begun by then does not begin.
+    """
+    at_a_time = min(settings.run.threads, n_buckets)
+    if at_a_time == 1:
+        yield from (do(bucket, settings) for bucket in range(n_buckets))
+        return
+    one = settings.model_copy(update={"run": queries.shared(settings.run, at_a_time)})
+    with ThreadPoolExecutor(at_a_time) as pool:
+        yield from pool.map(lambda bucket: do(bucket, one), range(n_buckets))
+
+
 def label(
     con: duckdb.DuckDBPyConnection,
     lake: Lake,
@@ -75,20 +94,26 @@ def label(
 ) -> dict[str, int]:
     """Make ``labelled_user_actions``; return rows left out by reason, and ``kept``.
 
+    The bucket's files are read once, into ``bucket_actions``; everything else looks there.
     ``actions`` are the bucket's rows of the window, in any order, where another engine has read
     them; otherwise they are read from the lake.
     """
     if actions is None:
         read_actions(con, lake, day, bucket, settings)
     else:
-        con.register("handed_over", actions)
-        con.execute("CREATE OR REPLACE TEMP TABLE actions AS SELECT * FROM handed_over")
-        con.unregister("handed_over")
+        con.register("actions", actions)
     con.read_parquet([str(embeddings.pin_rows)]).create_view("pin_rows", replace=True)
-    sql = queries.text("user_actions/labelled")
-    con.execute(
-        f"CREATE OR REPLACE TEMP TABLE labelled_user_actions AS {sql}", window(day, settings)
-    )
+    parameters = window(day, settings)
+    for kind, name, sql in (
+        ("TABLE", "bucket_actions", "user_actions/bucket"),
+        ("TABLE", "left_out", "user_actions/left_out"),
+        ("VIEW", "labelled_user_actions", "user_actions/labelled"),
+    ):
+        text = queries.text(sql)
+        con.execute(
+            f"CREATE OR REPLACE TEMP {kind} {name} AS {text}", queries.used(text, parameters)
+        )
+    con.unregister("actions")
     return dict(con.execute(queries.text("user_actions/dropped")).fetchall())
 
 
@@ -98,7 +123,6 @@ def read_actions(
     """Make ``actions``: a view of the bucket's files of the window."""
     layout = lake.layout
     paths = lake.paths(*window_manifests(lake, day, settings), bucket=bucket)
-    con.unregister("actions")  # an empty bucket's table would hide the next bucket's view
     if paths:
         view = con.read_parquet(paths, hive_partitioning=True)  # day and bucket from the path
         view.create_view("actions", replace=True)
@@ -154,8 +178,8 @@ def chunk(table: pa.Table, offsets: np.ndarray) -> Chunk:
     users = table["user_id"].combine_chunks()
     return Chunk(
         user_ids=users.chunk(0) if isinstance(users, pa.ChunkedArray) else users,
-        rows=table["pin_row"].to_numpy().astype(np.intp),
+        rows=table["pin_row"].to_numpy().astype(np.intp, copy=False),
         ages_days=table["age_days"].to_numpy(),
         acted_at=table["acted_at"].cast(pa.timestamp("us", "UTC")).cast(pa.int64()).to_numpy(),
-        offsets=offsets.astype(np.intp),
+        offsets=offsets,
     )

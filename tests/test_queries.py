@@ -1,5 +1,6 @@
 """Queries: DuckDB as every step sees it, its errors in our words, and hashes of values."""
 
+import hashlib
 import random
 import resource
 from datetime import date
@@ -165,3 +166,17 @@ def test_spill_to_a_full_disk_may_pass(tmp_path):
 
 def test_every_file_of_sql_is_found_by_its_name():
     assert queries.text("actions/query").startswith("-- ")
+
+
+@hypothesis_settings(max_examples=25)
+@given(st.lists(st.text(alphabet=st.characters(exclude_categories=("Cs",))), max_size=20))
+def test_hash_is_that_of_python(texts):
+    with duckdb.connect() as con:
+        con.execute("CREATE TABLE t (a VARCHAR)")
+        if texts:
+            con.executemany("INSERT INTO t VALUES (?)", [[text] for text in texts])
+        hashed = queries.values_hash(["a"])
+        found = queries.scalar(con, f"SELECT {hashed} FROM t")  # noqa: S608
+    written = [text.encode() for text in texts]
+    digests = [hashlib.md5(b"%d:%s" % (len(text), text)).digest() for text in written]  # noqa: S324
+    assert found == sum(int.from_bytes(digest[8:], "little") for digest in digests)

@@ -13,6 +13,7 @@ import hashlib
 import json
 from collections.abc import Iterator
 from datetime import date
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -67,7 +68,7 @@ class Manifest(BaseModel):
         """Put the keys in the order of folders: JSON sorts them, and a name must not change."""
         return dict(sorted(keys.items(), key=lambda item: FOLDERS.index(item[0])))
 
-    @property
+    @cached_property
     def version(self) -> str:
         """16 hex digits of the manifest's own content."""
         return hashlib.sha256(canonical(self.model_dump(mode="json"))).hexdigest()[:16]
@@ -77,6 +78,12 @@ class Manifest(BaseModel):
         """``table/key=value@version``: how others name this version."""
         keys = "/".join(f"{k}={v}" for k, v in self.partition.items())
         return f"{self.table}/{keys}@{self.version}"
+
+    def __copy__(self) -> "Manifest":
+        """Return a copy that finds its own version: it may be changed on the way."""
+        copied = super().__copy__()
+        copied.__dict__.pop("version", None)
+        return copied
 
 
 class Layout(BaseModel):
@@ -223,8 +230,12 @@ def place(table: str, **keys: object) -> str:
     return "/".join((table, *(f"{k}={v}" for k, v in keys.items())))
 
 
+@lru_cache(maxsize=512)
 def parse_manifest(data: bytes, path: str) -> Manifest:
-    """Return a manifest from its file's content; ``path`` is for the error."""
+    """Return a manifest from its file's content; ``path`` is for the error.
+
+    Every bucket of a day reads the same 90 manifests of its window: they are parsed once.
+    """
     try:
         return Manifest.model_validate_json(data)
     except ValueError as error:

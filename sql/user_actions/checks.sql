@@ -1,12 +1,19 @@
 -- fail: an action in the file of another day
 SELECT user_id, pin_id, acted_at, day
-FROM actions
-WHERE acted_at::DATE != day;
+FROM bucket_actions
+WHERE acted_on != day;
 
 -- fail: an action of a user of another bucket
-SELECT user_id, pin_id, acted_at
-FROM actions
-WHERE md5_number_lower(user_id::VARCHAR) % $n_buckets != $bucket;
+WITH strangers AS (
+    SELECT user_id
+    FROM bucket_actions
+    GROUP BY user_id
+    HAVING (md5_number(any_value(user_id)::VARCHAR) >> 64)::UBIGINT % $n_buckets != $bucket
+)
+
+SELECT bucket_actions.user_id, bucket_actions.pin_id, bucket_actions.acted_at
+FROM bucket_actions
+SEMI JOIN strangers ON bucket_actions.user_id = strangers.user_id;
 
 -- warn: an interest in a pin that has no embedding
 SELECT user_id, pin_id, acted_at
@@ -14,7 +21,7 @@ FROM labelled_user_actions
 WHERE reason = 'unknown_pin';
 
 -- warn: a user over the daily cap
-SELECT user_id, acted_at::DATE AS day, count(*) AS n_actions_left_out
+SELECT user_id, acted_on AS day, count(*) AS n_actions_left_out
 FROM labelled_user_actions
 WHERE reason = 'over_the_daily_cap'
-GROUP BY user_id, acted_at::DATE;
+GROUP BY user_id, acted_on;

@@ -2,7 +2,8 @@
 
 The CSV files stand behind the plain table names of the query. ``params.toml`` names the query
 (default: ``query``) and its parameters; ``expect.csv`` has the columns that the promise is
-about. Where the query orders its rows, their order is part of what is expected.
+about. Where the query orders its rows, their order is part of what is expected. Tables that other
+queries of the folder make stand in ``made``, in their order: ``name = "query"``.
 """
 
 import csv
@@ -26,6 +27,9 @@ TYPES = {
     "first_acted_at": "TIMESTAMPTZ",
     "last_acted_at": "TIMESTAMPTZ",
     "day": "DATE",
+    "acted_on": "DATE",
+    "in_window": "BOOLEAN",
+    "is_interest": "BOOLEAN",
     "user_id": "BIGINT",
     "pin_id": "BIGINT",
     "near_duplicate_of": "BIGINT",
@@ -63,6 +67,11 @@ def load(con, path, *, backwards):
     )
 
 
+def make(con, name, sql, parameters):
+    """Put what a query returns behind a table name."""
+    con.execute(f"CREATE TEMP TABLE {name} AS {sql}", queries.used(sql, parameters))
+
+
 def expected_of(case):
     with (case / "expect.csv").open(newline="") as file:
         header, *rows = csv.reader(file)
@@ -78,14 +87,17 @@ def test_query_keeps_its_promise(case, backwards, tmp_path):
         for path in sorted(case.glob("*.csv")):
             if path.name != "expect.csv":
                 load(con, path, backwards=backwards)
+        parameters = given.get("params", {})
+        for name, query in given.get("made", {}).items():
+            make(con, name, queries.text(f"{case.parent.name}/{query}"), parameters)
         if given.get("query") == "checks":
-            checked = queries.run_checks(con, case.parent.name, given.get("params", {}))
+            checked = queries.run_checks(con, case.parent.name, parameters)
             found = [(check.severity, check.name, str(check.n_rows)) for check in checked]
             ordered = True
         else:
             sql = queries.text(query_of(case))
             shown = ", ".join(f"{queries.quoted(name)}::VARCHAR" for name in header)
-            con.execute(f"CREATE TEMP TABLE result AS {sql}", given.get("params", {}))
+            make(con, "result", sql, parameters)
             found = con.execute(f"SELECT {shown} FROM result").fetchall()  # noqa: S608
             ordered = re.search(r"^ORDER BY", sql, re.MULTILINE)
     assert (found if ordered else sorted(found, key=str)) == (
