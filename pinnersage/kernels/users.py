@@ -11,7 +11,7 @@ from numba import njit
 from pinnersage.kernels.collapse import collapse
 from pinnersage.kernels.importance import importance
 from pinnersage.kernels.medoid import medoids
-from pinnersage.kernels.vectors import narrow, vectors
+from pinnersage.kernels.gather import narrow, vectors
 from pinnersage.kernels.ward import ward
 
 SHORTEST, LONGEST = 1e-20, 1e20

@@ -1,4 +1,4 @@
-"""Vectors: the rows of an embedding table that a user's points are, padded and made wide enough.
+"""Gather: the rows of an embedding table that a user's points are, padded and made wide enough.
 
 A table is read where it lies, in memory or mapped, a row for each point of a user.
 """

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from naive import squared_distances
 
-from pinnersage.kernels.vectors import narrow, vectors
+from pinnersage.kernels.gather import narrow, vectors
 
 TYPES = [np.float16, np.float32, np.float64]
 
