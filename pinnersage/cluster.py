@@ -65,7 +65,7 @@ def run(
             found = extract.check(con, day, bucket, settings, lake.layout.n_buckets)
             path = work / "medoids.parquet"
             users = write_medoids(con, day, lake, settings, table, path)
-            measured = measure(con, path)
+            measured = measure(con, path, lake)
         except duckdb.Error as error:
             raise queries.translate(error, f"cluster {day}, bucket {bucket}") from error
         keys = {"day": day.isoformat(), "bucket": bucket}
@@ -173,9 +173,9 @@ def first_and_last(chunk: extract.Chunk, clusters: UserClusters) -> tuple[np.nda
     return first, last
 
 
-def measure(con: duckdb.DuckDBPyConnection, path: Path) -> dict[str, int]:
+def measure(con: duckdb.DuckDBPyConnection, path: Path, lake: Lake) -> dict[str, int]:
     """Return number and hash of the medoids in a file."""
     con.read_parquet(str(path)).create_view("medoids_written", replace=True)
-    total = queries.values_hash(MEDOIDS.arrow().names)
+    total = queries.values_hash(MEDOIDS.arrow(lake.layout.user_id, lake.layout.pin_id))
     sql = f"SELECT count(*) AS clusters, {total} AS hash FROM medoids_written"  # noqa: S608
     return queries.first(con, sql)

@@ -6,7 +6,6 @@ as arrays of whole users, a bounded number of actions at a time.
 """
 
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from typing import Any, TypeVar
@@ -16,7 +15,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pinnersage import queries
+from pinnersage import parallel, queries
 from pinnersage.config import Settings
 from pinnersage.schema import ACTIONS
 from pinnersage.stores.embeddings import Embeddings
@@ -72,15 +71,11 @@ def side_by_side(
     """Yield what comes of each bucket, in their order; as many at a time as there are threads.
 
     Two buckets on a thread each end sooner than one after the other on two: their queries are
-    small. The first error ends it, and what has not begun by then does not begin.
+    small.
     """
     at_a_time = min(settings.run.threads, n_buckets)
-    if at_a_time == 1:
-        yield from (do(bucket, settings) for bucket in range(n_buckets))
-        return
     one = settings.model_copy(update={"run": queries.shared(settings.run, at_a_time)})
-    with ThreadPoolExecutor(at_a_time) as pool:
-        yield from pool.map(lambda bucket: do(bucket, one), range(n_buckets))
+    return parallel.in_order(lambda bucket: do(bucket, one), range(n_buckets), at_a_time)
 
 
 def label(

@@ -258,7 +258,7 @@ def write_pins(lake: Lake, pins: pa.Table, *, valid_from: date | None, first_day
     """Write a version of ``pins``, named for its content."""
     with lake.workspace() as work, queries.connect(work / "spill", RunConfig()) as con:
         con.register("pins", pins)
-        sql = f"SELECT {queries.values_hash(pins.column_names)} FROM pins"  # noqa: S608
+        sql = f"SELECT {queries.values_hash(pins.schema)} FROM pins"  # noqa: S608
         hashed = queries.scalar(con, sql)
         name = hashlib.sha256(f"{hashed}/{pins.num_rows}".encode()).hexdigest()[:12]
         ordered = pins.sort_by("pin_id") if pins.num_rows else pins

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import duckdb
+import pyarrow as pa
 
 from pinnersage.config import RunConfig
 from pinnersage.errors import ConfigError, DataError, TransientError
@@ -38,11 +39,11 @@ def text(name: str) -> str:
 
 
 def shared(run: RunConfig, n_tasks: int) -> RunConfig:
-    """Return one task's share, when several work side by side: one thread, part of the memory."""
+    """Return one task's share of threads and memory, when several work side by side."""
     size, unit = float(run.memory_limit[:-2]), run.memory_limit[-2:]
     megabytes = size * (1000 if unit == "GB" else 1) / n_tasks
     limit = f"{max(1, round(megabytes))}MB"
-    return run.model_copy(update={"threads": 1, "memory_limit": limit})
+    return run.model_copy(update={"threads": max(1, run.threads // n_tasks), "memory_limit": limit})
 
 
 def connect(scratch: Path, run: RunConfig) -> duckdb.DuckDBPyConnection:
@@ -188,18 +189,29 @@ def quoted(name: str) -> str:
     return '"' + name.replace('"', '""') + '"'
 
 
-def values_hash(columns: list[str]) -> str:
+def values_hash(schema: pa.Schema) -> str:
     """Return SQL for a hash of rows' values: the same for any order, layout and file.
 
-    The sum, over rows, of the lower 64 bits of the MD5 of the row's values, each written as its
-    length and its text (so no separator can be mistaken), null as ``-``. The shift is DuckDB's
-    own ``md5_number_lower``, which goes through a text of bits and takes five times as long.
+    The sum, over rows, of the lower 64 bits of the MD5 of the row's values, one after another: a
+    text as its length and itself, null as ``-``; any other value as text with ``;`` behind it, a
+    time as microseconds since 1970. So no value can be mistaken for part of another. The shift is
+    DuckDB's own ``md5_number_lower``, which goes through a text of bits and takes five times as
+    long.
     """
-    parts = ", ".join(
-        f"coalesce(strlen({text})::VARCHAR, '-'), CASE WHEN {text} IS NOT NULL THEN ':' END, {text}"
-        for text in (f"{quoted(name)}::VARCHAR" for name in columns)
-    )
+    parts = ", ".join(hashed_text(field) for field in schema)
     return f"coalesce(sum((md5_number(concat({parts})) >> 64)::UBIGINT::HUGEINT), 0)"
+
+
+def hashed_text(field: pa.Field) -> str:
+    """Return what stands for a column's value in ``values_hash``; ``concat`` skips nulls."""
+    name = quoted(field.name)
+    if pa.types.is_timestamp(field.type):
+        return f"epoch_us({name}), ';'"
+    if not (pa.types.is_string(field.type) or pa.types.is_large_string(field.type)):
+        return f"{name}, ';'"
+    return (
+        f"coalesce(strlen({name})::VARCHAR, '-'), CASE WHEN {name} IS NOT NULL THEN ':' END, {name}"
+    )
 
 
 def hash_text(total: int) -> str:

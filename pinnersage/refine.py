@@ -61,7 +61,7 @@ def run(day: date, settings: Settings) -> RefineReport:
         try:
             refined = judged(con, lake, table, pins, settings.index)
             con.register("refined", refined)
-            total = queries.values_hash(refined.column_names)
+            total = queries.values_hash(refined.schema)
             hashed = queries.scalar(con, f"SELECT {total} FROM refined")  # noqa: S608 (our columns)
         except duckdb.Error as error:
             raise queries.translate(error, f"refine {day}") from error

@@ -8,15 +8,16 @@ counted by reason; a ``DataError`` follows when too many are.
 
 from collections.abc import Iterator
 from datetime import date, timedelta
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import duckdb
+import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from pydantic import BaseModel, ConfigDict
 
-from pinnersage import queries, source
+from pinnersage import parallel, queries, source
 from pinnersage.config import Settings, fingerprint
 from pinnersage.errors import ChecksError, ConfigError, DataError, SchemaError
 from pinnersage.extract import end_of, start_of
@@ -153,17 +154,27 @@ def stage_span(lake: Lake, layout: Layout, settings: Settings, days: list[date])
             )
         span = {"start": start_of(days[0]), "end": end_of(days[-1]), "by_day": by_day}
         try:
-            raw = queries.text("actions/raw")
-            con.execute(f"CREATE TEMP TABLE labelled_actions AS {raw}", span)
-            reports = day_reports(con, days)
+            label(con, span)
+            reports = day_reports(con, days, ACTIONS.arrow(*types))
             for day in days:
                 refuse_unusable(day, reports[day], settings)
             rows = con.sql(queries.text("actions/query"), params={"n_buckets": layout.n_buckets})
-            files = write_files(lake, rows.to_arrow_reader(BATCH), work)
+            files = write_files(lake, rows.to_arrow_reader(BATCH), work, settings.run.threads)
         except duckdb.Error as error:
             raise queries.translate(error, f"stage {days[0]} to {days[-1]}") from error
     for day in days:
         lake.commit(day_manifest(day, settings, files.get(day, []), reports[day]))
+
+
+def label(con: duckdb.DuckDBPyConnection, span: dict[str, Any]) -> None:
+    """Make ``labelled_actions``: every raw row of a span, with the reason it is left out."""
+    for kind, name, sql in (
+        ("TABLE", "read_actions", "actions/read"),
+        ("TABLE", "repeats", "actions/repeats"),
+        ("VIEW", "labelled_actions", "actions/labelled"),
+    ):
+        text = queries.text(sql)
+        con.execute(f"CREATE TEMP {kind} {name} AS {text}", queries.used(text, span))
 
 
 def refuse_unusable(day: date, report: dict[str, Any], settings: Settings) -> None:
@@ -202,7 +213,9 @@ def refuse_unusable(day: date, report: dict[str, Any], settings: Settings) -> No
         )
 
 
-def day_reports(con: duckdb.DuckDBPyConnection, days: list[date]) -> dict[date, dict[str, Any]]:
+def day_reports(
+    con: duckdb.DuckDBPyConnection, days: list[date], schema: pa.Schema
+) -> dict[date, dict[str, Any]]:
     """Return for each day its rows, users, hash, rows left out by reason, and its checks.
 
     A day's report is the same whether it is staged alone or with others.
@@ -214,7 +227,7 @@ def day_reports(con: duckdb.DuckDBPyConnection, days: list[date]) -> dict[date, 
         for day in days_of(acted_on, days):
             dropped = reports[day]["dropped"]
             dropped[reason] = dropped.get(reason, 0) + count
-    hashed = queries.values_hash(ACTIONS.arrow().names)
+    hashed = queries.values_hash(schema)
     sql = queries.text("actions/measures").replace("'values_hash'", hashed)
     for day, rows, users, total in con.execute(sql).fetchall():
         reports[day] |= {"rows": rows, "users": users, "hash": total}
@@ -256,13 +269,19 @@ def day_manifest(
     )
 
 
-def write_files(lake: Lake, reader: pa.RecordBatchReader, work: Path) -> dict[date, list[DataFile]]:
-    """Write each day's buckets to files of their own."""
+def write_files(
+    lake: Lake, reader: pa.RecordBatchReader, work: Path, threads: int
+) -> dict[date, list[DataFile]]:
+    """Write each day's buckets to files of their own, several at a time."""
     schema = ACTIONS.arrow(lake.layout.user_id, lake.layout.pin_id)
-    files: dict[date, list[DataFile]] = {}
-    for day, bucket, part in groups(reader):
+
+    def write(group: tuple[date, int, pa.Table]) -> tuple[date, DataFile]:
+        day, bucket, part = group
         table = part.select(schema.names).cast(schema)
-        file = lake.add_table(table, "actions", work, day=day, bucket=bucket)
+        return day, lake.add_table(table, "actions", work, day=day, bucket=bucket)
+
+    files: dict[date, list[DataFile]] = {}
+    for day, file in parallel.in_order(write, groups(reader), threads):
         files.setdefault(day, []).append(file)
     return files
 
@@ -273,13 +292,22 @@ def groups(reader: pa.RecordBatchReader) -> Iterator[tuple[date, int, pa.Table]]
     for batch in reader:
         table = pa.Table.from_batches([batch])
         held = table if held is None else pa.concat_tables([held, table])
-        while held.num_rows:
-            day, bucket = held["day"][0].as_py(), held["bucket"][0].as_py()
-            same = pc.and_(pc.equal(held["day"], held["day"][0]), pc.equal(held["bucket"], bucket))
-            size = pc.sum(same).as_py()
-            if size == held.num_rows:
-                break  # the group may go on in the next batch
-            yield day, bucket, held.slice(0, size)
-            held = held.slice(size)
+        starts = group_starts(held)
+        for start, end in pairwise(starts):
+            yield group(held.slice(start, end - start))
+        held = held.slice(starts[-1])  # the last group may go on in the next batch
     if held is not None and held.num_rows:
-        yield held["day"][0].as_py(), held["bucket"][0].as_py(), held
+        yield group(held)
+
+
+def group_starts(table: pa.Table) -> list[int]:
+    """Return the position of the first row of each day and bucket."""
+    days, buckets = (table[name].cast(pa.int32()).to_numpy() for name in ("day", "bucket"))
+    changed = (days[1:] != days[:-1]) | (buckets[1:] != buckets[:-1])
+    starts: list[int] = (np.flatnonzero(changed) + 1).tolist()
+    return [0, *starts]
+
+
+def group(table: pa.Table) -> tuple[date, int, pa.Table]:
+    """Return the day and the bucket of rows that share them, and the rows."""
+    return table["day"][0].as_py(), table["bucket"][0].as_py(), table

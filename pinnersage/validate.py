@@ -8,7 +8,7 @@ alone: the manifest depends on the day only.
 """
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import date
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -74,6 +74,15 @@ class ValidateReport(BaseModel):
     report: str
     """Name that the quality report is kept under."""
     page: str
+
+
+class Facts(NamedTuple):
+    """Rows of some buckets, beside what they must agree with."""
+
+    medoids: pd.DataFrame
+    users: pd.DataFrame
+    counts: Counter[str]
+    """Actions of the window that are ``kept``, and left out by reason."""
 
 
 class Audit(NamedTuple):
@@ -165,14 +174,18 @@ def audit(lake: Lake, day: date, buckets: list[Manifest], settings: Settings) ->
         "user_id", "n_actions_acted", "n_actions_clustered",
         "importance_acted", "importance_clustered",
     )  # fmt: skip
+    counts: Counter[str] = Counter()
     with lake.workspace() as work, queries.connect(work / "spill", settings.run) as con:
         try:
-            counts: Counter[str] = Counter()
-            for medoids, of_users in frames(con, lake, day, buckets, settings, table, counts):
+            for facts in in_frames(bucket_facts(lake, day, buckets, settings, table)):
                 outcomes += judge(
-                    medoids, MEDOID_RULES, table="medoids", shown=("user_id", "rank", "pin_id")
+                    facts.medoids,
+                    MEDOID_RULES,
+                    table="medoids",
+                    shown=("user_id", "rank", "pin_id"),
                 )
-                outcomes += judge(of_users, rules, table="users", shown=shown)
+                outcomes += judge(facts.users, rules, table="users", shown=shown)
+                counts += facts.counts
             measures, histograms = measures_of(con, lake, buckets, counts)
             users = [compare.users_of(con, lake, manifest) for manifest in buckets]
             sums = compare.Day(day, measures, histograms, users, table.valid_from)
@@ -219,34 +232,46 @@ def file_outcomes(lake: Lake, buckets: list[Manifest]) -> list[Outcome]:
     return judge(frame, [FILE_RULE], table="medoids", shown=columns[:-1])
 
 
-def frames(
-    con: duckdb.DuckDBPyConnection,
-    lake: Lake,
-    day: date,
-    buckets: list[Manifest],
-    settings: Settings,
-    table: embeddings.Embeddings,
-    counts: Counter[str],
-) -> Iterator[tuple[pd.DataFrame, pd.DataFrame]]:
-    """Yield medoids and users of some buckets at a time, beside what they must agree with.
+def bucket_facts(
+    lake: Lake, day: date, buckets: list[Manifest], settings: Settings, table: embeddings.Embeddings
+) -> Iterator[Facts]:
+    """Yield each bucket's medoids and users beside what they must agree with."""
+    span = extract.window(day, settings)
+    decay = {"end": span["end"], "decay_per_day": settings.model.decay_per_day}
 
-    Adds to ``counts`` how many actions of the window are kept, and left out by reason.
-    """
-    held: list[tuple[pd.DataFrame, pd.DataFrame]] = []
-    for bucket, manifest in enumerate(buckets):
-        counts.update(extract.label(con, lake, day, bucket, settings, table))
-        medoids_view(con, lake, [manifest])
-        span = {k: v for k, v in extract.window(day, settings).items() if k in {"start", "end"}}
-        decay = {"end": span["end"], "decay_per_day": settings.model.decay_per_day}
-        medoids = con.sql(queries.text("medoids/audit"), params=span).df()
-        users = con.sql(queries.text("medoids/users"), params=decay).df()
-        held.append((medoids, users))
-        if sum(len(frame) for frame, _ in held) >= FRAME_ROWS or bucket == len(buckets) - 1:
-            yield (
-                pd.concat([frame for frame, _ in held], ignore_index=True),
-                pd.concat([frame for _, frame in held], ignore_index=True),
+    def of(bucket: int, one: Settings) -> Facts:
+        with lake.workspace() as work, queries.connect(work / "spill", one.run) as con:
+            counts = extract.label(con, lake, day, bucket, one, table)
+            medoids_view(con, lake, [buckets[bucket]])
+            audited, users = queries.text("medoids/audit"), queries.text("medoids/users")
+            return Facts(
+                con.sql(audited, params=queries.used(audited, span)).df(),
+                con.sql(users, params=decay).df(),
+                Counter(counts),
             )
+
+    return extract.side_by_side(of, len(buckets), settings)
+
+
+def in_frames(buckets: Iterable[Facts]) -> Iterator[Facts]:
+    """Yield the facts of several buckets as one, so that small frames are not judged singly."""
+    held: list[Facts] = []
+    for facts in buckets:
+        held.append(facts)
+        if sum(len(one.medoids) for one in held) >= FRAME_ROWS:
+            yield together(held)
             held = []
+    if held:
+        yield together(held)
+
+
+def together(several: list[Facts]) -> Facts:
+    """Return the facts of several buckets as one."""
+    return Facts(
+        pd.concat([one.medoids for one in several], ignore_index=True),
+        pd.concat([one.users for one in several], ignore_index=True),
+        sum((one.counts for one in several), Counter()),
+    )
 
 
 def medoids_view(con: duckdb.DuckDBPyConnection, lake: Lake, manifests: list[Manifest]) -> None:

@@ -38,7 +38,7 @@ fi
 rm -f "$VENV/.stamp"
 "$TOOLS/bin/uv" venv -q --allow-existing --python "$PY" "$VENV"
 export VIRTUAL_ENV="$VENV"
-"$TOOLS/bin/uv" pip sync -q --require-hashes "$LOCK"
+"$TOOLS/bin/uv" pip sync -q --compile-bytecode --require-hashes "$LOCK"
 # The project itself, editable, without touching what the lock has settled.
 "$TOOLS/bin/uv" pip install -q --no-deps --editable "$ROOT"
 echo "$WANTED" >"$VENV/.stamp"

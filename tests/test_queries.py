@@ -6,6 +6,7 @@ import resource
 from datetime import date
 
 import duckdb
+import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import settings as hypothesis_settings
@@ -14,6 +15,7 @@ from hypothesis import strategies as st
 from pinnersage import queries
 from pinnersage.config import RunConfig
 from pinnersage.errors import DataError, TransientError
+from pinnersage.schema import TIME
 
 
 @pytest.fixture
@@ -56,7 +58,9 @@ def hash_of(rows):
         con.execute("CREATE TABLE t (a BIGINT, b VARCHAR, c DOUBLE)")
         if rows:
             con.executemany("INSERT INTO t VALUES (?, ?, ?)", rows)
-        hashed = queries.values_hash(["a", "b", "c"])
+        hashed = queries.values_hash(
+            pa.schema([("a", pa.int64()), ("b", pa.string()), ("c", pa.float64())])
+        )
         return queries.scalar(con, f"SELECT {hashed} FROM t")  # noqa: S608
 
 
@@ -110,10 +114,11 @@ def test_checks_count_all_and_show_the_first_in_order(con):
     random.Random(1).shuffle(rows)
     con.execute(
         "CREATE TABLE labelled_actions (event_id VARCHAR, user_id VARCHAR, pin_id VARCHAR, "
-        "action VARCHAR, acted_at TIMESTAMPTZ, reason VARCHAR)"
+        "action VARCHAR, acted_at TIMESTAMPTZ, acted_on DATE, reason VARCHAR)"
     )
     con.executemany(
-        "INSERT INTO labelled_actions VALUES (?, ?, 'p', 'a', '2026-04-05 12:00+00', 'duplicate')",
+        "INSERT INTO labelled_actions "
+        "VALUES (?, ?, 'p', 'a', '2026-04-05 12:00+00', '2026-04-05', 'duplicate')",
         [(f"{n:02}", user) for n, user in rows],
     )
     found = queries.run_checks(con, "actions", {})[-1]
@@ -169,14 +174,29 @@ def test_every_file_of_sql_is_found_by_its_name():
 
 
 @hypothesis_settings(max_examples=25)
-@given(st.lists(st.text(alphabet=st.characters(exclude_categories=("Cs",))), max_size=20))
-def test_hash_is_that_of_python(texts):
+@given(
+    st.lists(
+        st.tuples(
+            st.none() | st.text(alphabet=st.characters(exclude_categories=("Cs",))),
+            st.none() | st.integers(-(2**63), 2**63 - 1),
+            st.none() | st.integers(-(2**55), 2**55),
+        ),
+        max_size=20,
+    )
+)
+def test_hash_is_that_of_python(given_rows):
+    def written(text, number, microseconds):
+        encoded = b"-" if text is None else b"%d:%s" % (len(text.encode()), text.encode())
+        for value in (number, microseconds):
+            encoded += (b"" if value is None else b"%d" % value) + b";"
+        return encoded
+
     with duckdb.connect() as con:
-        con.execute("CREATE TABLE t (a VARCHAR)")
-        if texts:
-            con.executemany("INSERT INTO t VALUES (?)", [[text] for text in texts])
-        hashed = queries.values_hash(["a"])
+        con.execute("CREATE TABLE t (a VARCHAR, n BIGINT, acted_at TIMESTAMPTZ)")
+        if given_rows:
+            con.executemany("INSERT INTO t VALUES (?, ?, make_timestamptz(?))", given_rows)
+        schema = pa.schema([("a", pa.string()), ("n", pa.int64()), ("acted_at", TIME)])
+        hashed = queries.values_hash(schema)
         found = queries.scalar(con, f"SELECT {hashed} FROM t")  # noqa: S608
-    written = [text.encode() for text in texts]
-    digests = [hashlib.md5(b"%d:%s" % (len(text), text)).digest() for text in written]  # noqa: S324
+    digests = [hashlib.md5(written(*row)).digest() for row in given_rows]  # noqa: S324
     assert found == sum(int.from_bytes(digest[8:], "little") for digest in digests)

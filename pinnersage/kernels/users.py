@@ -9,9 +9,9 @@ import numpy as np
 from numba import njit
 
 from pinnersage.kernels.collapse import collapse
+from pinnersage.kernels.gather import narrow, vectors
 from pinnersage.kernels.importance import importance
 from pinnersage.kernels.medoid import medoids
-from pinnersage.kernels.gather import narrow, vectors
 from pinnersage.kernels.ward import ward
 
 SHORTEST, LONGEST = 1e-20, 1e20

@@ -29,6 +29,8 @@ from pinnersage.stores.storage import Storage
 
 LAYOUT = "lake.json"
 ROW_GROUP = 122_880
+KINDS = ("action", "reason")
+"""Columns of a few values each."""
 FOLDERS = ("version", "day", "bucket")
 """Keys of partitions, the outermost folder first."""
 
@@ -166,8 +168,11 @@ class Lake:
         )
 
     def add_table(self, table: pa.Table, name: str, work: Path, **keys: object) -> DataFile:
-        """Write one Arrow table as a Parquet file of a partition."""
-        path = work / "table.parquet"
+        """Write one Arrow table as a Parquet file of a partition.
+
+        Several threads may do so, for different partitions.
+        """
+        path = work / f"{'-'.join(map(str, (name, *keys.values())))}.parquet"
         write_parquet(table, path)
         return self.add(path, name, table.num_rows, **keys)
 
@@ -252,8 +257,12 @@ def canonical(value: object) -> bytes:
 
 
 def write_parquet(table: pa.Table, path: Path) -> None:
-    """Write a Parquet file whose bytes depend on the table alone."""
-    pq.write_table(table, path, compression="zstd", row_group_size=ROW_GROUP)
+    """Write a Parquet file whose bytes depend on the table alone.
+
+    Only kinds repeat enough to be worth a dictionary: ids take longer with one, and more room.
+    """
+    kinds = [name for name in KINDS if name in table.column_names]
+    pq.write_table(table, path, compression="zstd", row_group_size=ROW_GROUP, use_dictionary=kinds)
 
 
 @contextlib.contextmanager

@@ -1,6 +1,6 @@
 -- Rows left out, by day and reason; the day of a row without a time is null.
 SELECT
-    acted_at::DATE AS day,
+    acted_on AS day,
     reason,
     count(*) AS n_rows
 FROM labelled_actions

@@ -1,6 +1,6 @@
 -- Each day's users and hash of rows; the SQL of queries.values_hash takes the literal's place.
 SELECT
-    acted_at::DATE AS day,
+    acted_on AS day,
     count(*) AS n_rows,
     count(DISTINCT user_id) AS n_users,
     'values_hash' AS total

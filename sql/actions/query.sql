@@ -5,8 +5,8 @@ SELECT
     pin_id,
     action,
     acted_at,
-    acted_at::DATE AS day,
-    ((md5_number(user_id::VARCHAR) >> 64)::UBIGINT % $n_buckets)::INTEGER AS bucket
+    acted_on AS day,
+    (user_hash % $n_buckets)::INTEGER AS bucket
 FROM labelled_actions
 WHERE reason IS NULL
 ORDER BY day, bucket, user_id, acted_at, pin_id, event_id

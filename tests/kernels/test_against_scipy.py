@@ -15,8 +15,8 @@ import pytest
 from scipy.cluster.hierarchy import fcluster, linkage
 
 from pinnersage.kernels.collapse import collapse
-from pinnersage.kernels.medoid import medoids
 from pinnersage.kernels.gather import narrow, vectors
+from pinnersage.kernels.medoid import medoids
 from pinnersage.kernels.ward import ward
 
 USERS = int(os.environ.get("KERNEL_USERS", "1000"))

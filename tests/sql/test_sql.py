@@ -31,6 +31,7 @@ TYPES = {
     "in_window": "BOOLEAN",
     "is_interest": "BOOLEAN",
     "user_id": "BIGINT",
+    "user_hash": "UBIGINT",
     "pin_id": "BIGINT",
     "near_duplicate_of": "BIGINT",
     "row": "BIGINT",
