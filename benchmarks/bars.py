@@ -7,6 +7,8 @@ from cells import digits, table
 
 Facts = dict[str, Any]
 
+LARGE = 900_000
+"""Actions of a day, or more, whose memory is compared."""
 LOOP, BLAS = "fastcluster", "fastcluster, BLAS distances"
 
 
@@ -52,6 +54,8 @@ def kernels(facts: Facts) -> Iterator[Bar]:
         False,
         first["ours_per_bound"]["median"],
     )
+    rows = facts["tables"]["times_in_order"]["rows, float32"]["median"]
+    yield Bar("read through rows of a float32 table, times", 1.15, False, rows)
 
 
 def large(facts: list[Facts]) -> Iterator[Bar]:
@@ -61,6 +65,15 @@ def large(facts: list[Facts]) -> Iterator[Bar]:
             yield Bar("one user of 20,000 actions, CPU s", 1, False, one["cpu_seconds"]["median"])
             memory = one["extra_peak_mb"]["median"]
             yield Bar("one user of 20,000 actions, extra MB", 100, False, memory)
+        if (one["m"], one["who"]) == (100_000, "PinnerSage"):
+            memory = one["extra_peak_mb"]["median"]
+            yield Bar("one user of 100,000 actions, extra MB", 1000, False, memory)
+
+
+def scaling(facts: Facts) -> Iterator[Bar]:
+    """What a second thread brings."""
+    faster = facts["threads"]["times_faster"]["median"]
+    yield Bar("two threads against one, times", 1.8, True, faster)
 
 
 def start(facts: Facts) -> Iterator[Bar]:
@@ -76,17 +89,37 @@ def keyvalue(facts: Facts) -> Iterator[Bar]:
     yield Bar("key-value read, 99 of 100 below, ms", 0.1, False, read["median"])
 
 
+def staging(facts: Facts) -> Iterator[Bar]:
+    """A new day's events."""
+    what = f"staging a new day of {facts['rows']:,} events, rows a second"
+    yield Bar(what, 1_000_000, True, facts["rows_per_second"]["median"])
+
+
+def peak(one: Facts) -> int:
+    """The most anonymous memory of a day's steps from staged to published."""
+    steps = ("cluster", "validate", "publish")
+    return max(one["steps"][step]["peak_anonymous_mb"] for step in steps)
+
+
 def days(facts: list[Facts]) -> Iterator[Bar]:
-    """The largest day."""
-    largest = max(facts, key=lambda one: one["world"]["actions"])
-    what = f"whole day of {largest['world']['actions']:,} actions, clustered a second"
+    """The largest day, and memory against the smallest of a million actions or more."""
+    by_size = sorted(facts, key=lambda one: int(one["world"]["actions"]))
+    largest = by_size[-1]
+    what = f"day of {largest['world']['actions']:,} actions, staged to published, a second"
     yield Bar(what, 300_000, True, largest["actions_per_second"])
+    large = [one for one in by_size if one["world"]["actions"] >= LARGE]
+    if len(large) > 1:
+        times = large[-1]["world"]["actions"] / large[0]["world"]["actions"]
+        memory = peak(large[-1]) / peak(large[0])
+        yield Bar(f"peak memory of {times:.0f} times the actions, times", 1.2, False, memory)
 
 
 BARS: dict[str, Callable[[Any], Iterable[Bar]]] = {
     "kernels": kernels,
     "large": large,
+    "scaling": scaling,
     "start": start,
     "keyvalue": keyvalue,
+    "staging": staging,
     "days": days,
 }

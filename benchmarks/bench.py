@@ -1,8 +1,8 @@
 """Bench: every benchmark in a process of its own, one after another; prints one page.
 
-    python benchmarks/bench.py                    about ten minutes: what make bench runs
-    python benchmarks/bench.py --quick            about three minutes
-    python benchmarks/bench.py --full             the 10^7 day and 10^6 users too; an hour
+    python benchmarks/bench.py                    about twelve minutes: what make bench runs
+    python benchmarks/bench.py --quick            about five minutes
+    python benchmarks/bench.py --full             the 10^7 day and 10^6 users too; half an hour
     python benchmarks/bench.py kernels --json     one subject, for a machine to read
 
 Each subject is a program beside this one that prints JSON, and is run with one thread a library
@@ -23,7 +23,7 @@ import report
 
 HERE = Path(__file__).parent
 FACTS = HERE / "results.json"
-SUBJECTS = ("kernels", "large", "scaling", "start", "keyvalue", "days")
+SUBJECTS = ("kernels", "large", "scaling", "start", "keyvalue", "staging", "days")
 SCALES = ("tiny", "quick", "usual", "full")
 
 
@@ -51,7 +51,8 @@ def main() -> None:
     facts = run(tuple(subjects), args.scale or "usual")
     if args.save:
         kept = json.loads(FACTS.read_text()) if FACTS.is_file() else {}
-        FACTS.write_text(json.dumps(kept | facts, indent=1) + "\n")
+        scales = kept.get("scale", {}) | facts["scale"]
+        FACTS.write_text(json.dumps(kept | facts | {"scale": scales}, indent=1) + "\n")
     print(json.dumps(facts, indent=1) if args.json else report.page(facts))
     if failed := set(subjects) - set(facts):
         sys.exit(f"Failed: {', '.join(sorted(failed))}. The errors are above.")
@@ -59,7 +60,7 @@ def main() -> None:
 
 def run(subjects: tuple[str, ...], scale: str) -> dict[str, Any]:
     """Facts of each subject that did not fail, by its name."""
-    facts: dict[str, Any] = {"machine": child("machine"), "scale": scale}
+    facts: dict[str, Any] = {"machine": child("machine"), "scale": dict.fromkeys(subjects, scale)}
     for name in subjects:
         began = time.perf_counter()
         with suppress(subprocess.CalledProcessError):

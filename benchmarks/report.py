@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
-from bars import at_a_glance
+from bars import at_a_glance, peak
 from cells import digits, milliseconds, range_of, table
 
 OURS = "PinnerSage"
@@ -29,12 +29,22 @@ def on_machine(facts: Facts) -> str:
         (
             f"{one['processor']}, {one['cores']} cores, {one['memory_gb']} GB; "
             f"Python {one['python']}, {libraries}; {'; '.join(one['blas'])}. "
-            f"Scale: {facts['scale']}. Load at the start: {one['load_at_start']}."
+            f"Scale: {scales(facts['scale'])}. Load at the start: {one['load_at_start']}."
         ),
     ]
     if one["busy"]:
         lines += ["", "**The machine was busy: compare ratios, not seconds, or run it again.**"]
     return "\n".join(lines)
+
+
+def scales(of_subject: dict[str, str]) -> str:
+    """Each scale with its subjects, or the only one."""
+    subjects: dict[str, list[str]] = {}
+    for subject, scale in of_subject.items():
+        subjects.setdefault(scale, []).append(subject)
+    if len(subjects) == 1:
+        return next(iter(subjects))
+    return "; ".join(f"{scale} for {', '.join(names)}" for scale, names in subjects.items())
 
 
 def kernels(facts: Facts) -> str:
@@ -221,34 +231,91 @@ def keyvalue(facts: Facts) -> str:
     )
 
 
-def days(facts: list[Facts]) -> str:
-    """Whole days."""
+def staging(facts: Facts) -> str:
+    """A new day's events."""
+    rows = {
+        "rows a second": facts["rows_per_second"],
+        "rows a CPU second": facts["rows_per_cpu_second"],
+        "peak anonymous memory, MB": facts["peak_anonymous_mb"],
+    }
     return "\n\n".join(
         [
-            "## A whole day",
+            "## Staging a new day",
             (
-                "Parquet in, key-value store out, without Airflow: stage, cluster, validate, "
-                "publish, release, each in a process of its own, starts included. "
-                f"d = {facts[0]['dimensions']}, {facts[0]['threads']} threads."
+                f"`pinnersage stage` of a day of {facts['rows']:,} events, its process's start "
+                f"included: {facts['buckets']} buckets, {facts['threads']} threads."
             ),
-            table(
-                ["actions in the window", "clustered", "seconds", "actions a second", "peak, MB"],
-                (
-                    [
-                        f"{one['world']['actions']:,}",
-                        f"{one['actions_clustered']:,}",
-                        digits(one["day_seconds"]),
-                        digits(one["actions_per_second"]),
-                        f"{max(one['steps'][step]['peak_anonymous_mb'] for step in DAILY):,}",
-                    ]
-                    for one in facts
-                ),
-            ),
+            table(["what", "measured"], ([name, range_of(one)] for name, one in rows.items())),
         ]
     )
 
 
-DAILY = ("stage", "cluster", "validate", "publish", "release")
+def days(facts: list[Facts]) -> str:
+    """Whole days, and where the time of the largest goes."""
+    columns = ["clustered", "users", "clusters", "seconds", "actions a second", "peak, MB"]
+    return "\n\n".join(
+        [
+            "## A whole day",
+            (
+                "From staged Parquet to the published key-value store, without Airflow: cluster, "
+                "validate and publish, each in a process of its own, starts included. "
+                f"d = {facts[0]['dimensions']}, {facts[0]['threads']} threads, buckets of 250,000 "
+                "actions. Not all actions of the window are clustered: some are no interests. "
+                "Memory is anonymous memory; mapped files are the page cache's."
+            ),
+            table(["actions in the window", *columns], map(day_cells, facts)),
+            (
+                "Step by step, wall seconds (CPU seconds) and peak memory in MB; `stage` takes in "
+                "all 90 days at once, which a lake sees only on its first day:"
+            ),
+            table(["actions in the window", *STEPS], map(step_cells, facts)),
+            "### Where the time of the largest day goes",
+            (
+                "The same steps once more, on one thread under Python's profiler, which makes "
+                "them slower than they are."
+            ),
+            table(["part", "seconds", "of the step"], part_cells(facts[-1]["profile"])),
+        ]
+    )
+
+
+def day_cells(one: Facts) -> list[str]:
+    """A day as a whole."""
+    counts = (one["world"]["actions"], one["actions_clustered"], one["users"], one["clusters"])
+    speed = (one["staged_to_published_seconds"], one["actions_per_second"])
+    return [*(f"{n:,}" for n in counts), *map(digits, speed), f"{peak(one):,}"]
+
+
+STEPS = ("stage", "cluster", "validate", "publish", "release")
+
+
+def step_cells(one: Facts) -> list[str]:
+    """A day step by step: times and memory."""
+    steps = [one["steps"][name] for name in STEPS]
+    return [
+        f"{one['world']['actions']:,}",
+        *(
+            f"{digits(step['seconds'])} ({digits(step['cpu_seconds'])}), "
+            f"{step['peak_anonymous_mb']:,}"
+            for step in steps
+        ),
+    ]
+
+
+def part_cells(parts: list[Facts]) -> list[list[str]]:
+    """Parts of steps, each beside its share of the step."""
+    whole: dict[str, float] = {}
+    for part in parts:
+        whole[part["step"]] = whole.get(part["step"], 0.0) + part["seconds"]
+    return [
+        [
+            f"{part['step']}: {part['what']}",
+            digits(part["seconds"]),
+            f"{part['seconds'] / (whole[part['step']] or 1):.0%}",
+        ]
+        for part in parts
+    ]
+
 
 SECTIONS: dict[str, Callable[[Any], str]] = {
     "kernels": kernels,
@@ -256,5 +323,6 @@ SECTIONS: dict[str, Callable[[Any], str]] = {
     "scaling": scaling,
     "start": start,
     "keyvalue": keyvalue,
+    "staging": staging,
     "days": days,
 }

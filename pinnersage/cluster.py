@@ -45,20 +45,30 @@ class ClusterReport(BaseModel):
 
 def run_all(day: date, settings: Settings) -> Iterator[ClusterReport]:
     """Cluster every bucket of ``day``; yield their reports in order."""
-    n_buckets = open_lake(settings).layout.n_buckets
-    return extract.side_by_side(lambda bucket, one: run(day, bucket, one), n_buckets, settings)
+    lake = open_lake(settings)
+    table = embeddings.open_valid(lake, day)
+
+    def one_bucket(bucket: int, share: Settings) -> ClusterReport:
+        return run(day, bucket, share, table=table)
+
+    return extract.side_by_side(one_bucket, lake.layout.n_buckets, settings)
 
 
 def run(
-    day: date, bucket: int, settings: Settings, actions: pa.RecordBatchReader | None = None
+    day: date,
+    bucket: int,
+    settings: Settings,
+    actions: pa.RecordBatchReader | None = None,
+    table: Embeddings | None = None,
 ) -> ClusterReport:
     """Cluster one bucket's users for ``day``; replaces the bucket's partition.
 
     ``actions`` are the bucket's rows of the window, in any order, where another engine has read
     them from the lake (``examples/spark_cluster.py``); the result is the same to the byte.
+    ``table`` are the day's embeddings, where they are open already.
     """
     lake = open_lake(settings)
-    table = embeddings.open_version(lake, embeddings.valid_at(lake, "embeddings", day))
+    table = table or embeddings.open_valid(lake, day)
     with lake.workspace() as work, queries.connect(work / "spill", settings.run) as con:
         try:
             counts = extract.label(con, lake, day, bucket, settings, table, actions)

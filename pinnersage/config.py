@@ -222,7 +222,7 @@ class RunConfig(Section):
     threads: Annotated[int, Field(ge=1, le=256)] = 1
     """Threads of one task, in DuckDB and in the kernels. Results do not depend on it."""
     memory_limit: Annotated[str, Field(pattern=r"^\d+(\.\d+)?(MB|GB)$")] = "2GB"
-    """Memory that DuckDB may use in one task before it spills to disk."""
+    """Memory that DuckDB may use in one task before it spills; its buckets share it."""
     matrix_mb: Annotated[int, Field(ge=1, le=65_536)] = 256
     """Memory in MB, a thread, for one user's distances; what does not fit is exact but slower."""
 

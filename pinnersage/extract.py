@@ -22,6 +22,8 @@ from pinnersage.stores.embeddings import Embeddings
 from pinnersage.stores.lake import Lake, Manifest
 
 Found = TypeVar("Found")
+LEAST_MEMORY = 250
+"""Megabytes that DuckDB gets for a bucket of a few hundred thousand actions, or more."""
 CHUNK = 250_000
 """Actions after which a chunk ends, at the end of its last user."""
 
@@ -71,11 +73,12 @@ def side_by_side(
     """Yield what comes of each bucket, in their order; as many at a time as there are threads.
 
     Two buckets on a thread each end sooner than one after the other on two: their queries are
-    small.
+    small. ``do`` gets the settings of its share; no bucket's is less than ``LEAST_MEMORY``.
     """
-    at_a_time = min(settings.run.threads, n_buckets)
-    one = settings.model_copy(update={"run": queries.shared(settings.run, at_a_time)})
-    return parallel.in_order(lambda bucket: do(bucket, one), range(n_buckets), at_a_time)
+    room = max(1, int(queries.megabytes(settings.run) // LEAST_MEMORY))
+    at_a_time = min(settings.run.threads, n_buckets, room)
+    share = settings.model_copy(update={"run": queries.shared(settings.run, at_a_time)})
+    return parallel.in_order(lambda bucket: do(bucket, share), range(n_buckets), at_a_time)
 
 
 def label(

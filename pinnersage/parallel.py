@@ -15,8 +15,9 @@ Found = TypeVar("Found")
 def in_order(do: Callable[[Item], Found], items: Iterable[Item], threads: int) -> Iterator[Found]:
     """Yield ``do(item)`` for each item in order, ``threads`` of them at a time.
 
-    As many items again wait for a thread, no more: items are taken, and results held, only as
-    fast as results are. The first error ends it; what has not begun by then does not begin.
+    As many again wait, for a thread or to be taken, no more: so memory does not grow with the
+    items. The first error in the items' order ends it: what runs by then is waited for, and what
+    waits for a thread does not begin.
     """
     if threads == 1:
         yield from map(do, items)

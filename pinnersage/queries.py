@@ -40,10 +40,14 @@ def text(name: str) -> str:
 
 def shared(run: RunConfig, n_tasks: int) -> RunConfig:
     """Return one task's share of threads and memory, when several work side by side."""
-    size, unit = float(run.memory_limit[:-2]), run.memory_limit[-2:]
-    megabytes = size * (1000 if unit == "GB" else 1) / n_tasks
-    limit = f"{max(1, round(megabytes))}MB"
+    limit = f"{max(1, round(megabytes(run) / n_tasks))}MB"
     return run.model_copy(update={"threads": max(1, run.threads // n_tasks), "memory_limit": limit})
+
+
+def megabytes(run: RunConfig) -> float:
+    """Return the limit of memory as a number."""
+    size, unit = float(run.memory_limit[:-2]), run.memory_limit[-2:]
+    return size * (1000 if unit == "GB" else 1)
 
 
 def connect(scratch: Path, run: RunConfig) -> duckdb.DuckDBPyConnection:
@@ -193,10 +197,10 @@ def values_hash(schema: pa.Schema) -> str:
     """Return SQL for a hash of rows' values: the same for any order, layout and file.
 
     The sum, over rows, of the lower 64 bits of the MD5 of the row's values, one after another: a
-    text as its length and itself, null as ``-``; any other value as text with ``;`` behind it, a
-    time as microseconds since 1970. So no value can be mistaken for part of another. The shift is
-    DuckDB's own ``md5_number_lower``, which goes through a text of bits and takes five times as
-    long.
+    text as its length and itself, null as ``-``; a number, truth or time (as microseconds since
+    1970) as text with ``;`` behind it. So no value can be mistaken for part of another. The
+    shift is DuckDB's own ``md5_number_lower``, which goes through a text of bits and takes five
+    times as long.
     """
     parts = ", ".join(hashed_text(field) for field in schema)
     return f"coalesce(sum((md5_number(concat({parts})) >> 64)::UBIGINT::HUGEINT), 0)"
@@ -206,7 +210,7 @@ def hashed_text(field: pa.Field) -> str:
     """Return what stands for a column's value in ``values_hash``; ``concat`` skips nulls."""
     name = quoted(field.name)
     if pa.types.is_timestamp(field.type):
-        return f"epoch_us({name}), ';'"
+        return f"if(isfinite({name}), epoch_us({name})::VARCHAR, {name}::VARCHAR), ';'"
     if not (pa.types.is_string(field.type) or pa.types.is_large_string(field.type)):
         return f"{name}, ';'"
     return (

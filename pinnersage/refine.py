@@ -51,7 +51,7 @@ class RefineReport(BaseModel):
 def run(day: date, settings: Settings) -> RefineReport:
     """Judge every pin for ``day``, unless the same was done; replaces the day's partition."""
     lake = open_lake(settings)
-    table = embeddings.open_version(lake, embeddings.valid_at(lake, "embeddings", day))
+    table = embeddings.open_valid(lake, day)
     pins = embeddings.valid_at(lake, "pins", day)
     done = same_before(lake, day, (table.ref, pins.ref), settings.index)
     if done is not None:

@@ -152,7 +152,7 @@ def run(
     """Cluster one bucket's users for ``day`` at each merge threshold; writes nothing."""
     chosen = checked(merge_thresholds)
     lake = open_lake(settings)
-    table = embeddings.open_version(lake, embeddings.valid_at(lake, "embeddings", day))
+    table = embeddings.open_valid(lake, day)
     tallies = [Tally(threshold) for threshold in chosen]
     users = actions = 0
     with lake.workspace() as work, queries.connect(work / "spill", settings.run) as con:

@@ -28,7 +28,7 @@ from pinnersage.stores.lake import Lake, Manifest, broken_file
 from pinnersage.stores.storage import Storage
 from pinnersage.version import __version__
 
-FRAME_ROWS = 250_000
+FRAME_ROWS = 100_000
 """Medoids in one data frame: buckets are put together up to it."""
 
 MEDOID_RULES = (
@@ -164,8 +164,7 @@ def bucket_frame(
 
 def audit(lake: Lake, day: date, buckets: list[Manifest], settings: Settings) -> Audit:
     """Judge every row of the day, then its sums."""
-    vectors = embeddings.valid_at(lake, "embeddings", day)
-    table = embeddings.open_version(lake, vectors)
+    table = embeddings.open_valid(lake, day)
     outcomes = file_outcomes(lake, buckets)
     if outcomes[0].status == "failed":
         return Audit(outcomes, {}, {})
@@ -175,17 +174,14 @@ def audit(lake: Lake, day: date, buckets: list[Manifest], settings: Settings) ->
         "importance_acted", "importance_clustered",
     )  # fmt: skip
     counts: Counter[str] = Counter()
+    for facts in in_frames(bucket_facts(lake, day, buckets, settings, table)):
+        outcomes += judge(
+            facts.medoids, MEDOID_RULES, table="medoids", shown=("user_id", "rank", "pin_id")
+        )
+        outcomes += judge(facts.users, rules, table="users", shown=shown)
+        counts += facts.counts
     with lake.workspace() as work, queries.connect(work / "spill", settings.run) as con:
         try:
-            for facts in in_frames(bucket_facts(lake, day, buckets, settings, table)):
-                outcomes += judge(
-                    facts.medoids,
-                    MEDOID_RULES,
-                    table="medoids",
-                    shown=("user_id", "rank", "pin_id"),
-                )
-                outcomes += judge(facts.users, rules, table="users", shown=shown)
-                counts += facts.counts
             measures, histograms = measures_of(con, lake, buckets, counts)
             users = [compare.users_of(con, lake, manifest) for manifest in buckets]
             sums = compare.Day(day, measures, histograms, users, table.valid_from)
@@ -236,21 +232,27 @@ def bucket_facts(
     lake: Lake, day: date, buckets: list[Manifest], settings: Settings, table: embeddings.Embeddings
 ) -> Iterator[Facts]:
     """Yield each bucket's medoids and users beside what they must agree with."""
-    span = extract.window(day, settings)
-    decay = {"end": span["end"], "decay_per_day": settings.model.decay_per_day}
 
-    def of(bucket: int, one: Settings) -> Facts:
-        with lake.workspace() as work, queries.connect(work / "spill", one.run) as con:
-            counts = extract.label(con, lake, day, bucket, one, table)
-            medoids_view(con, lake, [buckets[bucket]])
-            audited, users = queries.text("medoids/audit"), queries.text("medoids/users")
-            return Facts(
-                con.sql(audited, params=queries.used(audited, span)).df(),
-                con.sql(users, params=decay).df(),
-                Counter(counts),
-            )
+    def facts_of(bucket: int, share: Settings) -> Facts:
+        with lake.workspace() as work, queries.connect(work / "spill", share.run) as con:
+            try:
+                counts = extract.label(con, lake, day, bucket, share, table)
+                medoids_view(con, lake, [buckets[bucket]])
+                return Facts(*audited(con, day, settings), Counter(counts))
+            except duckdb.Error as error:
+                raise queries.translate(error, f"validate {day}, bucket {bucket}") from error
 
-    return extract.side_by_side(of, len(buckets), settings)
+    return extract.side_by_side(facts_of, len(buckets), settings)
+
+
+def audited(
+    con: duckdb.DuckDBPyConnection, day: date, settings: Settings
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return the medoids and the users of a bucket, each row beside what it must agree with."""
+    parameters = extract.window(day, settings) | {"decay_per_day": settings.model.decay_per_day}
+    texts = (queries.text("medoids/audit"), queries.text("medoids/users"))
+    medoids, users = (con.sql(sql, params=queries.used(sql, parameters)).df() for sql in texts)
+    return medoids, users
 
 
 def in_frames(buckets: Iterable[Facts]) -> Iterator[Facts]:

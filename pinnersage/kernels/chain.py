@@ -8,7 +8,8 @@ is within the threshold, the few in question are measured again in float64 from 
 
 A merge writes only the merged cluster's row. Another row learns of it when it is next read, as
 the chain's tip or as the partner of a merge: entries of a row are old only for clusters formed
-since it was last read, and those clusters' rows hold the same distances.
+since it was last read, and those clusters' rows hold the same distances. They are the last in a
+list of the merged clusters there are, by the time of their forming.
 
 By Lemma 8.1 a merge brings no cluster nearer to a third, so a cluster whose nearest neighbour
 lies beyond the threshold can never merge again: it is retired.
@@ -39,9 +40,10 @@ class _Slots(NamedTuple):
     weights: np.ndarray  # float32[:]
     depths: np.ndarray  # intp[n], merges on the longest way down to a point
     deepest: np.ndarray  # intp[1], largest of them
-    formed: np.ndarray  # intp[n], slots of merged clusters in order of their forming
-    born: np.ndarray  # intp[n], position in ``formed`` of the slot's cluster
-    heard: np.ndarray  # intp[n], number of ``formed`` that the slot's row has heard of
+    formed: np.ndarray  # intp[n], slots of the merged clusters there are, the oldest first
+    n_formed: np.ndarray  # intp[1], number of them
+    born: np.ndarray  # intp[n], merges before the one that formed the slot's cluster, -1 if none
+    heard: np.ndarray  # intp[n], merges that the slot's row has heard of
     close: np.ndarray  # intp[:], room for the slots of near neighbours
 
 
@@ -98,6 +100,7 @@ def merge(clusters: Clusters, names: np.ndarray, merge_threshold: float, memory:
         integers[0, :n],
         integers[1, :1],
         integers[2, :n],
+        integers[1, 1:2],
         integers[3, :n],
         integers[4, :n],
         integers[5, :width],
@@ -131,7 +134,7 @@ def _measure(
     n = slots.names.size
     for i in range(slots.mask.size):
         slots.mask[i], slots.weights[i] = _INFINITY, 1
-    slots.deepest[0] = 0
+    slots.deepest[0] = slots.n_formed[0] = 0
     largest = 0.0
     for i in range(n):
         name = slots.names[i]
@@ -162,7 +165,7 @@ def _follow(
     """Follow chains of nearest neighbours; ``places`` says where a slot stands in the chain."""
     for i in range(places.size):
         places[i] = _NONE
-    n_formed, n_exact = 0, 0
+    n_merges, n_exact = 0, 0
     depth, first, n_left = 0, 0, chain.size
     while n_left > 1:
         if depth == 0:
@@ -171,7 +174,7 @@ def _follow(
             chain[0], places[first], depth = first, 0, 1
         tip = chain[depth - 1]
         before = chain[depth - 2] if depth > 1 else _NONE
-        nearest, asked = _nearest(clusters, slots, n_formed, tip, before, merge_threshold, error)
+        nearest, asked = _nearest(clusters, slots, n_merges, tip, before, merge_threshold, error)
         n_exact += asked
         if nearest == _NONE:
             # Only the first of a chain gets here: any other has its predecessor in reach.
@@ -180,8 +183,8 @@ def _follow(
             depth -= 1
             n_left -= 1
         elif nearest == before:
-            _merge(clusters, slots, n_formed, min(tip, before), max(tip, before))
-            n_formed += 1
+            _merge(clusters, slots, n_merges, min(tip, before), max(tip, before))
+            n_merges += 1
             n_left -= 1
             places[tip] = places[before] = _NONE
             depth -= 2
@@ -202,7 +205,7 @@ def _follow(
 def _nearest(
     clusters: Clusters,
     slots: _Slots,
-    n_formed: int,
+    n_merges: int,
     tip: int,
     before: int,
     merge_threshold: float,
@@ -212,7 +215,7 @@ def _nearest(
 
     Of equal ones the chain's predecessor wins, else the smallest.
     """
-    _hear(slots, n_formed, tip)
+    _hear(slots, n_merges, tip)
     row = slots.matrix[tip]
     slots.mask[tip] = _INFINITY
     smallest = least(row, slots.mask)
@@ -255,21 +258,22 @@ def _exact(clusters: Clusters, a: int, b: int) -> float:
 
 
 @borrowing()
-def _hear(slots: _Slots, n_formed: int, slot: int) -> None:
+def _hear(slots: _Slots, n_merges: int, slot: int) -> None:
     """Bring a row up to date with the clusters formed since it was last read."""
-    row = slots.matrix[slot]
-    for event in range(slots.heard[slot], n_formed):
-        other = slots.formed[event]
-        if slots.born[other] == event:  # else it has merged again since, and comes later
-            row[other] = slots.matrix[other, slot]
-    slots.heard[slot] = n_formed
+    row, heard = slots.matrix[slot], slots.heard[slot]
+    for place in range(slots.n_formed[0] - 1, -1, -1):
+        other = slots.formed[place]
+        if slots.born[other] < heard:
+            break
+        row[other] = slots.matrix[other, slot]
+    slots.heard[slot] = n_merges
 
 
 @borrowing(error_model="numpy")
-def _merge(clusters: Clusters, slots: _Slots, n_formed: int, kept: int, gone: int) -> None:
+def _merge(clusters: Clusters, slots: _Slots, n_merges: int, kept: int, gone: int) -> None:
     """Merge two slots: Lance and Williams' formula for Ward, on the row that is kept."""
-    _hear(slots, n_formed, kept)
-    _hear(slots, n_formed, gone)
+    _hear(slots, n_merges, kept)
+    _hear(slots, n_merges, gone)
     weights = slots.weights
     weight, taken, apart = weights[kept], weights[gone], slots.matrix[kept, gone]
     row, other = slots.matrix[kept, : weights.size], slots.matrix[gone, : weights.size]
@@ -282,7 +286,22 @@ def _merge(clusters: Clusters, slots: _Slots, n_formed: int, kept: int, gone: in
     slots.mask[gone] = _INFINITY
     slots.depths[kept] = max(slots.depths[kept], slots.depths[gone]) + 1
     slots.deepest[0] = max(slots.deepest[0], slots.depths[kept])
-    slots.born[gone] = _NONE
-    slots.formed[n_formed], slots.born[kept] = kept, n_formed
-    slots.heard[kept] = n_formed + 1
+    _forget(slots, kept)
+    _forget(slots, gone)
+    slots.formed[slots.n_formed[0]] = kept
+    slots.n_formed[0] += 1
+    slots.born[kept], slots.heard[kept] = n_merges, n_merges + 1
     join(clusters, slots.names[kept], slots.names[gone])
+
+
+@borrowing()
+def _forget(slots: _Slots, slot: int) -> None:
+    """Take a slot out of the list of merged clusters, if it is there: often near its end."""
+    if slots.born[slot] == _NONE:
+        return
+    place, slots.n_formed[0] = slots.n_formed[0] - 1, slots.n_formed[0] - 1
+    following = slots.formed[place]
+    while following != slot:
+        place -= 1
+        following, slots.formed[place] = slots.formed[place], following
+    slots.born[slot] = _NONE

@@ -25,9 +25,8 @@ from pinnersage.kernels.distance import squared_length
 from pinnersage.kernels.lanes import HAS_BYTE_PRODUCTS
 
 _PAIR = 2
-_FEW, _SOME = (72, 144) if HAS_BYTE_PRODUCTS else (4096, 4096)
-"""Clusters up to which a matrix costs less than a proof that parts of it are not needed, and
-points up to which one cut costs less than two."""
+_FEW = 144 if HAS_BYTE_PRODUCTS else 4096
+"""Clusters up to which a matrix costs less than a proof that parts of it are not needed."""
 _HALVINGS = 3
 """Times that the threshold of what is too large is halved."""
 _CLOSE, _FAR = 0.35, 0.4
@@ -83,7 +82,7 @@ def _first_cut(rows: np.ndarray, merge_threshold: float) -> float:
 
     The mean of ‖a - b‖² over all pairs is 2 (mean of ‖a‖² - ‖mean of a‖²).
     """
-    if rows.shape[0] < _SOME:
+    if rows.shape[0] < _FEW:
         return merge_threshold
     mean = _mean_distance(rows, np.zeros(rows.shape[1]))
     return merge_threshold if merge_threshold <= _FAR * mean else _CLOSE * mean

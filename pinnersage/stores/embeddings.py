@@ -67,6 +67,11 @@ def open_version(lake: Lake, manifest: Manifest) -> Embeddings:
     )
 
 
+def open_valid(lake: Lake, day: date) -> Embeddings:
+    """Open the version that is valid at a day's end."""
+    return open_version(lake, valid_at(lake, "embeddings", day))
+
+
 def named(lake: Lake, version: str) -> Embeddings:
     """Open the version of that name."""
     return open_version(lake, lake.require("embeddings", "pinnersage init", version=version))

@@ -235,11 +235,12 @@ def place(table: str, **keys: object) -> str:
     return "/".join((table, *(f"{k}={v}" for k, v in keys.items())))
 
 
-@lru_cache(maxsize=512)
+@lru_cache(maxsize=128)
 def parse_manifest(data: bytes, path: str) -> Manifest:
     """Return a manifest from its file's content; ``path`` is for the error.
 
-    Every bucket of a day reads the same 90 manifests of its window: they are parsed once.
+    Every bucket of a day reads the same 90 manifests of its window: they are parsed once, and
+    nobody may change one.
     """
     try:
         return Manifest.model_validate_json(data)

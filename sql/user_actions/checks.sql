@@ -1,3 +1,8 @@
+-- fail: an action without a user, a pin, an event or a time
+SELECT user_id, pin_id, event_id, acted_at, day
+FROM bucket_actions
+WHERE user_id IS NULL OR pin_id IS NULL OR event_id IS NULL OR acted_at IS NULL;
+
 -- fail: an action in the file of another day
 SELECT user_id, pin_id, acted_at, day
 FROM bucket_actions
