@@ -114,6 +114,15 @@ def days(facts: list[Facts]) -> Iterator[Bar]:
         yield Bar(f"peak memory of {times:.0f} times the actions, times", 1.2, False, memory)
 
 
+def retrieval(facts: Facts) -> Iterator[Bar]:
+    """Requests that wait longest."""
+    yield Bar("recommendation, cold, 99 of 100 below, ms", 15, False, facts["cold_ms"]["p99"])
+    what = "recommendation, remembered, 99 of 100 below, ms"
+    yield Bar(what, 2, False, facts["remembered_ms"]["p99"])
+    for what in ("recall", "precision"):
+        yield Bar(f"near-duplicates, {what}", 0.99, True, facts["duplicates"][what])
+
+
 BARS: dict[str, Callable[[Any], Iterable[Bar]]] = {
     "kernels": kernels,
     "large": large,
@@ -122,4 +131,5 @@ BARS: dict[str, Callable[[Any], Iterable[Bar]]] = {
     "keyvalue": keyvalue,
     "staging": staging,
     "days": days,
+    "retrieval": retrieval,
 }

@@ -23,7 +23,7 @@ import report
 
 HERE = Path(__file__).parent
 FACTS = HERE / "results.json"
-SUBJECTS = ("kernels", "large", "scaling", "start", "keyvalue", "staging", "days")
+SUBJECTS = ("kernels", "large", "scaling", "start", "keyvalue", "staging", "days", "retrieval")
 SCALES = ("tiny", "quick", "usual", "full")
 
 

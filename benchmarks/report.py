@@ -317,6 +317,45 @@ def part_cells(parts: list[Facts]) -> list[list[str]]:
     ]
 
 
+def near_duplicates(facts: Facts) -> str:
+    """What refine finds of what was planted."""
+    return (
+        f"Near-duplicates: {facts['planted']:,} of the pins, a fifth, were made of another at a "
+        f"cosine of 0.975 or more. {facts['found']:,} were dropped, in "
+        f"{digits(facts['wall_seconds'])} s: {facts['recall']:.2%} of the pairs lost one, and "
+        f"{facts['precision']:.2%} of the dropped had one of their pair for a leader."
+    )
+
+
+def retrieval(facts: Facts) -> str:
+    """Requests for candidates."""
+    kinds = {
+        "cold: every medoid is searched for": "cold_ms",
+        "remembered: none has to be": "remembered_ms",
+        f"stream: {facts['stream_hit_rate']:.0%} of the medoids are remembered": "stream_ms",
+    }
+    return "\n\n".join(
+        [
+            "## Retrieval",
+            (
+                f"{facts['candidates']} candidates of {facts['medoids_a_request']} sampled "
+                f"medoids, from {facts['pins']:,} pins of {facts['d']} dimensions in "
+                f"qdrant-edge (built in {digits(facts['build_wall_seconds'])} s, recall@50 "
+                f"{facts['recall_at_50']:.3f} at ef = {facts['ef_search']}), in this process: "
+                f"milliseconds of {facts['requests']:,} requests."
+            ),
+            table(
+                ["requests", "median", "99 of 100 below"],
+                (
+                    [name, *(digits(facts[kind][q]) for q in ("p50", "p99"))]
+                    for name, kind in kinds.items()
+                ),
+            ),
+            near_duplicates(facts["duplicates"]),
+        ]
+    )
+
+
 SECTIONS: dict[str, Callable[[Any], str]] = {
     "kernels": kernels,
     "large": large,
@@ -325,4 +364,5 @@ SECTIONS: dict[str, Callable[[Any], str]] = {
     "keyvalue": keyvalue,
     "staging": staging,
     "days": days,
+    "retrieval": retrieval,
 }

@@ -116,7 +116,9 @@ def init(
     items: Annotated[str, typer.Option(help="Parquet of pins.")] = "",
     item_pin: Annotated[str, typer.Option(help="Its column of the pin's id.")] = "pin_id",
     title: Annotated[str, typer.Option(help="Its column of titles.")] = "",
-    quality: Annotated[str, typer.Option(help="Its column of quality, 0 to 1.")] = "",
+    quality: Annotated[
+        str, typer.Option(help="Its column of quality: 0 to 1, or true; or SQL over its columns.")
+    ] = "",
     near_duplicate_of: Annotated[
         str, typer.Option(help="Its column that names a better pin showing the same.")
     ] = "",
@@ -341,6 +343,50 @@ def waive(
         console.print(f"Then: pinnersage publish --day {day}, pinnersage release --day {day}")
 
 
+Pin = Annotated[str, typer.Argument(metavar="PIN")]
+WhoAnswers = Annotated[str, typer.Option("--by", help="Who answers for it.")]
+Why = Annotated[str, typer.Option("--reason", help="Why.")]
+
+
+@app.command()
+def block(
+    pin: Pin, by: WhoAnswers, reason: Why, home: Home = None, as_json: AsJson = False
+) -> None:
+    """Take a pin down: within seconds no running process shows it, and no later index has it."""
+    from pinnersage import takedown
+
+    now = datetime.now(UTC)  # noqa: TID251 (the clock's place is here, at the edge)
+    done = takedown.order("block", pin, by, reason, now, settings_of(home))
+    tell(done, as_json=as_json, title="block")
+
+
+@app.command()
+def unblock(
+    pin: Pin, by: WhoAnswers, reason: Why, home: Home = None, as_json: AsJson = False
+) -> None:
+    """Let a pin that was taken down be shown again; the next index may have it."""
+    from pinnersage import takedown
+
+    now = datetime.now(UTC)  # noqa: TID251
+    done = takedown.order("unblock", pin, by, reason, now, settings_of(home))
+    tell(done, as_json=as_json, title="unblock")
+
+
+@app.command()
+def blocked(home: Home = None, as_json: AsJson = False) -> None:
+    """List the pins that are taken down, with who, when and why."""
+    from pinnersage import takedown
+
+    orders = list(takedown.read(settings_of(home)).blocked.values())
+    if as_json:
+        print_json([one.model_dump(mode="json") for one in orders])
+        return
+    table = Table("pin", "since", "by", "reason", box=None)
+    for one in orders:
+        table.add_row(one.pin, f"{one.at:%Y-%m-%d %H:%M} UTC", one.by, one.reason)
+    console.print(table if orders else "No pin is blocked.")
+
+
 @app.command()
 def release(
     day: Day,
@@ -439,6 +485,19 @@ def recommend(
     user: Annotated[str, typer.Argument(metavar="USER")],
     draw: Draw = 0,
     top: Annotated[int, typer.Option(help="How many to print.")] = 20,
+    allocation: Annotated[
+        config.Allocation | None,
+        typer.Option(help="Which medoids bring how many. [default: the setting]"),
+    ] = None,
+    exclude: Annotated[
+        list[str] | None, typer.Option(metavar="PIN", help="A pin that must not come; repeatable.")
+    ] = None,
+    min_cosine: Annotated[
+        float, typer.Option(min=-1, max=1, help="Least cosine to the medoid.")
+    ] = -1.0,
+    relevance: Annotated[
+        float, typer.Option(min=0, max=1, help="Below 1, candidates in a row are less alike.")
+    ] = 1.0,
     html: Html = None,
     home: Home = None,
     as_json: AsJson = False,
@@ -447,8 +506,9 @@ def recommend(
     from pinnersage import pages, people, retrieve
 
     settings = settings_of(home)
+    wishes = retrieve.Wishes(allocation, frozenset(exclude or ()), min_cosine, relevance)
     with retrieve.open_live(settings) as reader:
-        made = people.recommendation(reader, settings, user, draw=draw)
+        made = people.recommendation(reader, settings, user, draw=draw, wishes=wishes)
         known = people.clusters(reader, settings, user) if html else {}
     if html:
         rows = people.by_medoid(made)

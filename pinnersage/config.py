@@ -175,13 +175,20 @@ class KeyValueConfig(Section):
     """For ``redis``: its URL. Empty: the variable REDIS_URL, where a password belongs."""
 
 
+Allocation = Literal["equal", "proportional", "round_robin"]
+
+
 class RetrievalConfig(Section):
     """How candidates are found (paper, section 4)."""
 
+    allocation: Allocation = "equal"
+    """``equal``: some medoids, as many pins each (the paper's). The others ask all medoids."""
     n_medoids: PositiveInt = 3
-    """Most medoids that are sampled for one request."""
+    """For ``equal``: most medoids that are sampled for one request."""
     n_candidates: PositiveInt = 400
-    """Most candidates; each of e sampled medoids brings floor(n_candidates / e)."""
+    """Most candidates; for ``equal``, each of e medoids brings floor(n_candidates / e)."""
+    cached_medoids: PositiveInt = 20_000
+    """Medoids whose neighbours a process remembers, 5 kB each; with Redis it remembers them."""
 
 
 class AlertConfig(Section):

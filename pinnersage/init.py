@@ -162,6 +162,9 @@ def read_items(items: Items, pin_type: IdType) -> tuple[pa.Table, np.ndarray | N
         table = pq.read_table(path)
     except (OSError, pa.ArrowInvalid) as error:
         raise DataError(f"{path} cannot be read as Parquet: {error}. Mend --items.") from error
+    vectors = read_vectors(items, table)
+    if items.quality and items.quality not in table.column_names:
+        table = table.append_column(items.quality, evaluated(table, items.quality, str(path)))
     mapped = items.model_dump(exclude={"path", "embeddings", "pin"})
     named = {"pin_id": items.pin} | {ours: theirs for ours, theirs in mapped.items() if theirs}
     absent = [name for name in named.values() if name not in table.column_names]
@@ -182,7 +185,27 @@ def read_items(items: Items, pin_type: IdType) -> tuple[pa.Table, np.ndarray | N
     pins = pa.table(columns, schema=schema)
     embeddings.check_ids(pins["pin_id"].combine_chunks())
     check_quality(pins["quality"], f"{path}: column {items.quality}")
-    return pins, read_vectors(items, table)
+    return pins, vectors
+
+
+def evaluated(table: pa.Table, expression: str, where: str) -> pa.ChunkedArray:
+    """Return what an SQL expression over the table's columns gives for each row, in their order."""
+    with TemporaryDirectory() as spill, queries.connect(Path(spill), RunConfig()) as con:
+        con.register("items", table)
+        try:
+            # The user's own words about the user's own table, on the user's own machine.
+            found = con.sql(f"SELECT ({expression})::DOUBLE AS quality FROM items").to_arrow_table()  # noqa: S608
+        except duckdb.Error as error:
+            raise DataError(
+                f"{where}: quality {expression!r} is no column ({', '.join(table.column_names)}) "
+                f"and no SQL expression over them: {str(error).splitlines()[0]}. Mend --quality."
+            ) from error
+    if found.num_rows != table.num_rows:
+        raise DataError(
+            f"{where}: quality {expression!r} gives {found.num_rows:,} values for "
+            f"{table.num_rows:,} pins; it must give one a row."
+        )
+    return found["quality"]
 
 
 def check_quality(quality: Any, where: str) -> None:
@@ -201,7 +224,10 @@ def convert(table: pa.Table, name: str | None, field: pa.Field, where: str) -> A
     if name is None:
         return pa.nulls(table.num_rows, field.type)
     try:
-        return table[name].cast(field.type)
+        column = table[name]
+        if pa.types.is_boolean(column.type) and pa.types.is_floating(field.type):
+            column = column.cast(pa.int8())
+        return column.cast(field.type)
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
         raise DataError(
             f"{where}: column {name} is {table[name].type} and cannot become {field.type} for "

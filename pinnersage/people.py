@@ -7,7 +7,7 @@ from typing import Any
 from pinnersage import retrieve
 from pinnersage.config import Settings
 from pinnersage.errors import DataError
-from pinnersage.retrieve import Reader
+from pinnersage.retrieve import Reader, Wishes
 
 
 def clusters(reader: Reader, settings: Settings, user_id: str) -> dict[str, Any]:
@@ -46,13 +46,16 @@ def clusters(reader: Reader, settings: Settings, user_id: str) -> dict[str, Any]
 
 
 def recommendation(
-    reader: Reader, settings: Settings, user_id: str, *, draw: int
+    reader: Reader, settings: Settings, user_id: str, *, draw: int, wishes: Wishes | None = None
 ) -> dict[str, Any]:
-    """Return a user's candidates, best first, each with its medoid and cosine."""
-    made = reader.recommend(user_id, draw=draw)
+    """Return a user's candidates, in their order, each with its medoid and cosine."""
+    made = reader.recommend(user_id, draw=draw, wishes=wishes)
     if made is None:
         clusters(reader, settings, user_id)  # says why there is none
-        raise DataError(f"User {user_id} has a profile without clusters. Publish the day again.")
+        raise DataError(
+            f"User {user_id} has no cluster that may be shown: every medoid is blocked. "
+            "See: pinnersage blocked"
+        )
     titles = retrieve.titles(
         settings, reader.release, [*made.medoids, *(c.pin_id for c in made.candidates)]
     )

@@ -5,7 +5,8 @@ pin that has an embedding: kept, or dropped with its reason. Low quality goes fi
 are taken best first, and each one kept drops the pins near it: a near-duplicate is always within
 the threshold of the pin that stands for it, so chains of likeness cannot drift away. A better pin
 that the pins table names is believed when it may be indexed itself. Pins change more rarely than
-days: a day whose versions and rules are those of an earlier one takes its files.
+days: a day whose versions and rules are those of an earlier one takes its files. A pin that is
+blocked (``takedown``) is dropped before all that, and stands for nobody.
 """
 
 from datetime import date
@@ -20,7 +21,7 @@ import pyarrow.compute as pc
 from pydantic import BaseModel, ConfigDict
 from threadpoolctl import threadpool_limits
 
-from pinnersage import queries
+from pinnersage import near_duplicates, queries, takedown
 from pinnersage.config import IndexConfig, Settings, fingerprint
 from pinnersage.errors import DataError
 from pinnersage.schema import REFINED
@@ -28,9 +29,6 @@ from pinnersage.stores import embeddings, open_lake
 from pinnersage.stores.embeddings import Embeddings
 from pinnersage.stores.lake import Lake, Manifest, broken_file
 from pinnersage.version import __version__
-
-BLOCK = 2_048
-"""Pins whose cosines to all better ones are in memory at once."""
 
 
 class RefineReport(BaseModel):
@@ -43,6 +41,8 @@ class RefineReport(BaseModel):
     kept: int
     dropped: dict[str, int]
     embeddings: str
+    takedown: str
+    """Of the pins that were blocked: it is in the reasons how many of them have an embedding."""
     version: str
     reused: bool
     """Whether an earlier day had judged the same pins by the same rules."""
@@ -53,12 +53,14 @@ def run(day: date, settings: Settings) -> RefineReport:
     lake = open_lake(settings)
     table = embeddings.open_valid(lake, day)
     pins = embeddings.valid_at(lake, "pins", day)
-    done = same_before(lake, day, (table.ref, pins.ref), settings.index)
+    blocked = list(takedown.read(settings).blocked)
+    done = same_before(lake, day, (table.ref, pins.ref), blocked, settings.index)
     if done is not None:
         manifest = lake.commit(done.model_copy(update={"partition": {"day": day.isoformat()}}))
         return RefineReport(day=day, version=manifest.version, reused=True, **manifest.report)
     with lake.workspace() as work, queries.connect(work / "spill", settings.run) as con:
         try:
+            con.register("blocked", pa.table({"pin": pa.array(blocked, pa.string())}))
             refined = judged(con, lake, table, pins, settings.index)
             con.register("refined", refined)
             total = queries.values_hash(refined.schema)
@@ -78,6 +80,7 @@ def run(day: date, settings: Settings) -> RefineReport:
         "kept": kept,
         "dropped": {item["values"]: item["counts"] for item in reasons},
         "embeddings": table.version,
+        "takedown": fingerprint(*blocked),
     }
     manifest = lake.commit(
         Manifest(
@@ -96,13 +99,14 @@ def run(day: date, settings: Settings) -> RefineReport:
 
 
 def same_before(
-    lake: Lake, day: date, reads: tuple[str, ...], config: IndexConfig
+    lake: Lake, day: date, reads: tuple[str, ...], blocked: list[str], config: IndexConfig
 ) -> Manifest | None:
     """Return what was refined from the same versions by the same rules, that day or before it."""
     for earlier in reversed([one for one in lake.days("refined") if one <= day]):
         found = lake.require("refined", f"pinnersage refine --day {earlier}", day=earlier)
-        made_by = (found.reads, found.settings_hash, found.code_version)
-        if made_by == (reads, refine_hash(config), __version__):
+        made_by = (found.reads, found.report.get("takedown"), found.settings_hash)
+        rules = (reads, fingerprint(*blocked), refine_hash(config))
+        if made_by == rules and found.code_version == __version__:
             return found if all(map(lake.holds, found.files)) else None
     return None
 
@@ -132,7 +136,9 @@ def judged(
     with threadpool_limits(
         1, user_api="blas"
     ):  # it may sum in another order on other numbers of threads
-        leader, cosine = leaders(table.matrix, rows[order], config.near_duplicate_cosine)
+        leader, cosine = near_duplicates.leaders(
+            table.matrix, rows[order], config.near_duplicate_cosine
+        )
     representative = np.full(len(rows), -1)
     cosines = np.full(len(rows), np.nan)
     dropped = leader >= 0
@@ -152,69 +158,6 @@ def judged(
     }
     schema = REFINED.arrow(pin=lake.layout.pin_id)
     return pa.table({name: columns[name] for name in schema.names}, schema=schema)
-
-
-def leaders(
-    matrix: np.ndarray, rows: npt.NDArray[np.int64], threshold: float
-) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.float64]]:
-    """Return which better pin stands for each pin, by exact search in blocks.
-
-    Parameters
-    ----------
-    matrix : float16 or float32 [n, d]
-        Unit vectors.
-    rows : int64[m]
-        Pins to judge, best first.
-    threshold : float
-        Cosine from which two pins are near-duplicates; above 1 nothing is.
-
-    Returns
-    -------
-    leader : intp[m]
-        Position in ``rows`` of the kept pin that is nearest, the better one of equals; -1 for a
-        pin that is kept.
-    cosine : float64[m]
-        Cosine to it; NaN for a pin that is kept.
-    """
-    leader = np.full(rows.size, -1, dtype=np.intp)
-    cosine = np.full(rows.size, np.nan)
-    if threshold > 1:
-        return leader, cosine
-    kept_vectors = np.empty((rows.size, matrix.shape[1]), dtype=np.float32)
-    kept = np.empty(rows.size, dtype=np.intp)
-    n_kept = 0
-    for start in range(0, rows.size, BLOCK):
-        block = np.asarray(matrix[rows[start : start + BLOCK]], dtype=np.float32)
-        best, best_cosine = nearest(block, kept_vectors[:n_kept])
-        inside = block @ block.T
-        first = n_kept
-        for i in range(len(block)):
-            within = inside[i, kept[first:n_kept] - start]
-            if within.size and within.max() > best_cosine[i]:
-                best[i], best_cosine[i] = first + within.argmax(), within.max()
-            if best_cosine[i] >= threshold:
-                leader[start + i], cosine[start + i] = kept[best[i]], best_cosine[i]
-            else:
-                kept_vectors[n_kept], kept[n_kept] = block[i], start + i
-                n_kept += 1
-    return leader, cosine
-
-
-def nearest(
-    block: np.ndarray, kept: np.ndarray
-) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.float64]]:
-    """Return the nearest kept vector of each row of a block, and its cosine (-inf if none)."""
-    if not len(kept):
-        return np.zeros(len(block), dtype=np.intp), np.full(len(block), -np.inf)
-    best = np.zeros(len(block), dtype=np.intp)
-    cosine = np.full(len(block), -np.inf)
-    for start in range(0, len(kept), BLOCK * 8):
-        cosines = block @ kept[start : start + BLOCK * 8].T
-        position = cosines.argmax(axis=1)
-        found = cosines[np.arange(len(block)), position]
-        better = found > cosine
-        best[better], cosine[better] = position[better] + start, found[better]
-    return best, cosine
 
 
 def kept_rows(lake: Lake, manifest: Manifest) -> npt.NDArray[np.int64]:

@@ -1,27 +1,40 @@
 """Retrieve: sample a user's medoids, search near them, merge the candidates (paper, section 4).
 
 Everything is read through the live release, so medoids, index and embeddings belong together;
-a mix is refused. What is sampled depends on user, day and draw alone and can be replayed. Each
-candidate says which medoid brought it, and at which cosine.
+a mix is refused. What is sampled depends on user, day and draw alone and can be replayed, whatever
+is remembered of earlier searches. Each candidate says which medoid brought it, and at which cosine.
+A pin that is blocked (``takedown``) is neither a candidate nor a medoid.
 """
 
 import hashlib
+import re
+from collections.abc import Iterable
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 
-from pinnersage.config import RetrievalConfig, Settings
+from pinnersage import allocate, takedown
+from pinnersage.allocate import Pick
+from pinnersage.config import Allocation, RetrievalConfig, Settings
 from pinnersage.errors import DataError
 from pinnersage.release import Release, Releases
-from pinnersage.stores import embeddings, open_keyvalue, open_lake, open_vectors
+from pinnersage.stores import (
+    embeddings,
+    open_keyvalue,
+    open_lake,
+    open_neighbours,
+    open_vectors,
+)
 from pinnersage.stores.embeddings import Embeddings
 from pinnersage.stores.keyvalue import KeyValueReader
 from pinnersage.stores.lake import broken_file
+from pinnersage.stores.neighbours import Near, Neighbours
 from pinnersage.stores.packing import Profile, key_of, unpack
 from pinnersage.stores.vectors import VectorReader
 
@@ -46,7 +59,22 @@ class Recommendation:
     medoids: list[int | str]
     """Those that were sampled, in order of the draw."""
     candidates: list[Candidate]
-    """Best first; equal cosines by pin."""
+    """Best first, equal cosines by pin; for ``round_robin``, in turns."""
+    searched: int = field(compare=False)
+    """Medoids that had to be searched for; the others' neighbours were remembered."""
+
+
+@dataclass(frozen=True)
+class Wishes:
+    """What one request wants otherwise than the settings say."""
+
+    allocation: Allocation | None = None
+    exclude: frozenset[int | str] = frozenset()
+    """Pins that must not come, such as those seen already."""
+    min_cosine: float = -1.0
+    """To the medoid that brings a candidate."""
+    relevance: float = 1.0
+    """Below 1, maximal marginal relevance: the lower, the less alike are candidates in a row."""
 
 
 class Reader:
@@ -59,19 +87,34 @@ class Reader:
         table: Embeddings,
         index: VectorReader | None,
         config: RetrievalConfig,
+        neighbours: Neighbours,
+        watch: takedown.Watch,
     ) -> None:
         self.release = release
         self.profiles = profiles
         self.embeddings = table
         self.index = index
         self.config = config
+        self.neighbours = neighbours
+        self.watch = watch
+        self._blocked: tuple[frozenset[str], np.ndarray] = (frozenset(), np.empty(0, np.intp))
 
     def profile(self, user_id: int | str) -> Profile | None:
-        """Return a user's clusters, most important first; None for a user without any."""
-        value = self.profiles.get(key_of(user_id))
-        return None if value is None else unpack(value)
+        """Return a user's clusters, most important first; None for a user without any.
 
-    def recommend(self, user_id: int | str, *, draw: int = 0) -> Recommendation | None:
+        A cluster whose medoid is blocked is left out.
+        """
+        value = self.profiles.get(key_of(user_id))
+        if value is None:
+            return None
+        profile, blocked = unpack(value), self.watch.pins()
+        if not blocked:
+            return profile
+        return profile.where(np.array([str(pin) not in blocked for pin in profile.pin_ids], bool))
+
+    def recommend(
+        self, user_id: int | str, *, draw: int = 0, wishes: Wishes | None = None
+    ) -> Recommendation | None:
         """Return candidates for a user; None for a user without clusters.
 
         Parameters
@@ -79,47 +122,100 @@ class Reader:
         user_id : int or str
         draw : int
             Another number, another sample.
+        wishes : Wishes, optional
+            What this request wants otherwise.
         """
         profile = self.profile(user_id)
         if profile is None or not len(profile):
             return None
-        if self.index is None:
+        wishes = wishes or Wishes()
+        chosen = self._chosen(user_id, profile, draw, wishes)
+        pins = [as_python(profile.pin_ids[i]) for i in chosen]
+        near, searched = self.near(pins)
+        near = [self._wanted(one, wishes) for one in near]
+        picks = self._allocated(near, profile.importance[chosen], wishes)
+        if wishes.relevance < 1:
+            vectors = self.embeddings.matrix[[pick.row for pick in picks]]
+            picks = allocate.diverse(picks, vectors, wishes.relevance)
+        found = self.embeddings.pin_ids.take(pa.array([pick.row for pick in picks], pa.int64()))
+        candidates = [
+            Candidate(pin, pick.cosine, pins[pick.medoid])
+            for pin, pick in zip(found.to_pylist(), picks, strict=True)
+        ]
+        return Recommendation(user_id, self.release.number, draw, pins, candidates, searched)
+
+    def near(self, medoids: list[int | str]) -> tuple[list[Near], int]:
+        """Return the pins nearest to each medoid, and how many medoids had to be searched for.
+
+        As many as a request may have candidates, whatever is asked for: so an answer does not
+        depend on what is remembered. A medoid is not its own neighbour. What is not remembered
+        is searched for in one batch.
+        """
+        if self.index is None or self.release.index is None:
             raise DataError(
                 f"Release {self.release.number} has no index yet. "
                 f"Run: pinnersage refine and pinnersage index --day {self.release.medoids.day}"
             )
-        rng = generator(user_id, self.release.medoids.day.isoformat(), draw)
-        chosen = sample_medoids(profile.importance, self.config.n_medoids, rng=rng)
-        pins = [as_python(profile.pin_ids[i]) for i in chosen]
-        candidates = self.near(pins, self.config.n_candidates // len(pins))
-        return Recommendation(user_id, self.release.number, draw, pins, candidates)
-
-    def near(self, medoids: list[int | str], each: int) -> list[Candidate]:
-        """Return the pins nearest to some medoids, at most ``each`` a medoid, merged.
-
-        A medoid is not a candidate of its own; a pin that several brought keeps the nearest.
-        """
-        if self.index is None or not each:
-            return []
         rows = self.embeddings.rows_of(medoids)
         if (rows < 0).any():
             raise DataError(
                 f"Medoids {[m for m, row in zip(medoids, rows, strict=True) if row < 0]} have no "
                 f"embedding in version {self.embeddings.version}. See runbook: mixed versions."
             )
-        queries = np.asarray(self.embeddings.matrix[rows], dtype=np.float32)
-        found = self.index.search(queries, each + 1)
-        best: dict[int, tuple[float, int]] = {}
-        for i, (near, cosines) in enumerate(zip(found.rows, found.cosines, strict=True)):
-            others = [(int(r), float(c)) for r, c in zip(near, cosines, strict=True) if r >= 0]
-            for row, cosine in [pair for pair in others if pair[0] != rows[i]][:each]:
-                if row not in best or cosine > best[row][0]:
-                    best[row] = (cosine, i)
-        order = sorted(best.items(), key=lambda item: (-item[1][0], item[0]))
-        return [
-            Candidate(as_python(self.embeddings.pin_ids[row]), cosine, medoids[i])
-            for row, (cosine, i) in order
-        ]
+        depth, version = self.config.n_candidates + 1, self.release.index.version
+        known = dict(zip(rows.tolist(), self.neighbours.get(version, depth, rows.tolist()),
+                         strict=True))  # fmt: skip
+        missing = [row for row, near in known.items() if near is None]
+        if missing:
+            queries = np.asarray(self.embeddings.matrix[missing], dtype=np.float32)
+            result = self.index.search(queries, depth)
+            found = {
+                row: without(Near(near[near >= 0], cosines[near >= 0]), [row])
+                for row, near, cosines in zip(missing, result.rows, result.cosines, strict=True)
+            }
+            self.neighbours.put(version, depth, found)
+            known |= found
+        return [near for row in rows.tolist() if (near := known[row]) is not None], len(missing)
+
+    def _chosen(
+        self, user_id: int | str, profile: Profile, draw: int, wishes: Wishes
+    ) -> npt.NDArray[np.intp]:
+        """Return the positions of the medoids that are asked: some, or all by importance."""
+        if self._allocation(wishes) != "equal":
+            return np.arange(len(profile))
+        rng = generator(user_id, self.release.medoids.day.isoformat(), draw)
+        return sample_medoids(profile.importance, self.config.n_medoids, rng=rng)
+
+    def _allocation(self, wishes: Wishes) -> Allocation:
+        return wishes.allocation or self.config.allocation
+
+    def _wanted(self, near: Near, wishes: Wishes) -> Near:
+        """Return the neighbours without blocked pins and what the request does not want."""
+        if wishes.min_cosine > -1:
+            enough = near.cosines >= np.float32(wishes.min_cosine)
+            near = Near(near.rows[enough], near.cosines[enough])
+        if wishes.exclude:
+            near = without(near, self.embeddings.rows_of(as_ids(wishes.exclude, self.embeddings)))
+        return without(near, self._blocked_rows())
+
+    def _blocked_rows(self) -> np.ndarray:
+        """Return the rows of the blocked pins."""
+        pins = self.watch.pins()
+        if pins is not self._blocked[0]:
+            rows = self.embeddings.rows_of(as_ids(pins, self.embeddings))
+            self._blocked = (pins, rows[rows >= 0])
+        return self._blocked[1]
+
+    def _allocated(
+        self, near: list[Near], importance: npt.NDArray[np.float64], wishes: Wishes
+    ) -> list[Pick]:
+        """Return the candidates that the medoids bring."""
+        most, allocation = self.config.n_candidates, self._allocation(wishes)
+        if allocation == "round_robin":
+            return allocate.in_turns(near, most)
+        if allocation == "proportional":
+            return allocate.merged(near, allocate.shares(importance, most))
+        return allocate.merged(near, [most // len(near)] * len(near))
 
     def close(self) -> None:
         """Let go of the stores."""
@@ -139,8 +235,8 @@ class Reader:
         self.close()
 
 
-def open_live(settings: Settings) -> Reader:
-    """Open the live release.
+def open_live(settings: Settings, neighbours: Neighbours | None = None) -> Reader:
+    """Open the live release; ``neighbours`` are those of an earlier reader, of any release.
 
     Raises
     ------
@@ -159,7 +255,10 @@ def open_live(settings: Settings) -> Reader:
         refuse_mix(release, profiles.about, index.about if index else None)
         table = embeddings.named(lake, release.embeddings)
         opened.pop_all()
-    return Reader(release, profiles, table, index, settings.retrieval)
+    if neighbours is None:
+        neighbours = open_neighbours(settings)
+    watch = takedown.Watch(takedown.record_of(settings))
+    return Reader(release, profiles, table, index, settings.retrieval, neighbours, watch)
 
 
 def refuse_mix(release: Release, profiles: dict[str, Any], index: dict[str, Any] | None) -> None:
@@ -200,6 +299,21 @@ def sample_medoids(
     return rng.choice(importance.size, size=size, replace=False, p=chances).astype(np.intp)
 
 
+def without(near: Near, rows: npt.ArrayLike) -> Near:
+    """Return the neighbours that are not among some rows."""
+    if not np.size(rows):
+        return near
+    kept = ~np.isin(near.rows, rows)
+    return Near(near.rows[kept], near.cosines[kept])
+
+
+def as_ids(pins: Iterable[int | str], table: Embeddings) -> list[Any]:
+    """Return pins in the type that the lake's ids have; what cannot be one is no pin of it."""
+    if pa.types.is_integer(table.pin_ids.type):
+        return [int(pin) for pin in pins if re.fullmatch(r"-?[0-9]{1,18}", str(pin))]
+    return [str(pin) for pin in pins]
+
+
 def as_python(value: Any) -> int | str:
     """Return an id as plain text or integer, whatever array it comes from."""
     value = value.as_py() if hasattr(value, "as_py") else value
@@ -208,7 +322,6 @@ def as_python(value: Any) -> int | str:
 
 def titles(settings: Settings, release: Release, pins: list[int | str]) -> dict[int | str, str]:
     """Return what is written on pins, for people; a pin without a title is not in it."""
-    import pyarrow as pa  # noqa: PLC0415
     import pyarrow.dataset as ds  # noqa: PLC0415
 
     lake = open_lake(settings)

@@ -107,7 +107,7 @@ REFINED = Table(
         Column("pin_id", "pin", "The pin."),
         Column("row", pa.int64(), "Its row in the embeddings' matrix."),
         Column("kept", pa.bool_(), "Whether it is indexed."),
-        Column("reason", pa.string(), "Why not: low_quality or near_duplicate; null when kept."),
+        Column("reason", pa.string(), "blocked, low_quality or near_duplicate; null when kept."),
         Column("representative", "pin", "The better pin that stands for a near-duplicate."),
         Column("cosine", pa.float64(), "Cosine to the representative."),
         Column("quality", pa.float64(), "The quality that was judged; null: not known."),

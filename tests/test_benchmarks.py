@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 FOLDER = Path(__file__).resolve().parents[1] / "benchmarks"
-SUBJECTS = ("kernels", "large", "scaling", "start", "keyvalue", "staging", "days")
+SUBJECTS = ("kernels", "large", "scaling", "start", "keyvalue", "staging", "days", "retrieval")
 
 
 @pytest.fixture(scope="module", autouse=True)

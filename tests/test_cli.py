@@ -169,6 +169,44 @@ def test_rollback_and_promote_move_the_pointer(call, home):
     assert json.loads(call("promote", "2026-04-06", "--home", home, "--json")[1])["moved"] is True
 
 
+def test_a_pin_is_taken_down_and_shown_again(call, home, user):
+    def pins():
+        made = json.loads(call("recommend", user, "--home", home, "--json")[1])
+        return [c["pin_id"] for c in made["candidates"]]
+
+    pin, who = pins()[0], ("--by", "ann", "--reason", "asked for")
+    assert call("blocked", "--home", home)[1].strip() == "No pin is blocked."
+
+    code, out, _ = call("block", pin, *who, "--home", home)
+    assert code == 0
+    assert "blocked" in out
+    assert pin not in pins()
+    (order,) = json.loads(call("blocked", "--home", home, "--json")[1])
+    assert (order["pin"], order["by"], order["reason"]) == (str(pin), "ann", "asked for")
+    assert f"{pin}" in call("blocked", "--home", home)[1]
+    assert json.loads(call("block", pin, *who, "--home", home, "--json")[1])["changed"] is False
+
+    assert call("unblock", pin, *who, "--home", home)[0] == 0
+    assert pin in pins()
+    assert call("block", pin, "--by", "ann", "--home", home)[0] == 2
+
+
+def test_a_request_s_wishes_are_followed(call, home, user):
+    def recommended(*words):
+        return json.loads(call("recommend", user, *words, "--home", home, "--json")[1])
+
+    plain, known = recommended(), json.loads(call("show", user, "--home", home, "--json")[1])
+    first = plain["candidates"][0]
+    wishes = ("--allocation", "round_robin", "--exclude", first["pin_id"], "--exclude", "no pin")
+    made = recommended(*wishes, "--min-cosine", first["cosine"] / 2, "--relevance", 0.5)
+
+    assert [m["pin_id"] for m in made["medoids"]] == [c["pin_id"] for c in known["clusters"]]
+    assert made["candidates"]
+    assert first["pin_id"] not in {c["pin_id"] for c in made["candidates"]}
+    assert min(c["cosine"] for c in made["candidates"]) >= first["cosine"] / 2
+    assert call("recommend", user, "--relevance", 2, "--home", home)[0] == 2
+
+
 def test_a_person_is_shown_clusters_and_candidates_with_titles(call, home, user, tmp_path):
     known = json.loads(call("show", user, "--home", home, "--json")[1])
     made = json.loads(call("recommend", user, "--home", home, "--json")[1])

@@ -293,10 +293,43 @@ def test_columns_of_pins_are_mapped(set_up, tmp_path):
     ]
 
 
+@pytest.mark.parametrize(
+    ("expression", "expected"),
+    [
+        ("saves / (saves + hides)", [None, 1.0, 0.25]),
+        ("is_good", [None, 0.0, 1.0]),
+        ("is_good AND saves > 2", [0.0, 0.0, 1.0]),
+        ("coalesce(is_good, TRUE)", [1.0, 0.0, 1.0]),
+    ],
+)
+def test_quality_may_be_true_or_false_or_an_expression(set_up, tmp_path, expression, expected):
+    items = write_pins(
+        tmp_path / "pins", IDS, saves=[3, 1, 3], hides=[0, None, 9], is_good=[False, None, True]
+    )
+    set_up(items.model_copy(update={"quality": expression}))
+    assert [row["quality"] for row in pins_of(lake_of(tmp_path))] == expected
+
+
+@pytest.mark.parametrize(
+    ("expression", "said"),
+    [
+        ("rating", r"quality 'rating' is no column \(pin_id, score\) and no SQL expression"),
+        ("score +", "no SQL expression over them"),
+        ("avg(score)", "gives 1 values for 3 pins"),
+        ("score * 2", "not within 0 to 1, such as 2.0"),
+        ("score = 'x'", "no SQL expression over them"),
+    ],
+)
+def test_an_expression_that_gives_no_quality_is_told_why(set_up, tmp_path, expression, said):
+    items = write_pins(tmp_path / "pins", IDS, score=[1.0, 0.5, None])
+    with pytest.raises(DataError, match=said):
+        set_up(items.model_copy(update={"quality": expression}))
+
+
 def test_column_of_pins_that_is_missing_or_of_a_wrong_type_is_named(set_up, tmp_path):
     items = write_pins(tmp_path / "pins", IDS, score=["good", "bad", "1"])
     with pytest.raises(DataError, match=r"no column rating; there are pin_id, score"):
-        set_up(items.model_copy(update={"quality": "rating"}))
+        set_up(items.model_copy(update={"title": "rating"}))
     with pytest.raises(DataError, match=r"column score is string and cannot become double"):
         set_up(items.model_copy(update={"quality": "score"}))
 

@@ -7,8 +7,6 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from worlds import DAY, change, items_of, source_of
 
 from pinnersage import config, init, refine
@@ -217,43 +215,3 @@ def test_an_older_day_takes_nothing_from_a_newer_one(settings):
     refine.run(DAY, settings)
 
     assert not refine.run(DAY - timedelta(days=1), settings).reused
-
-
-def leaders_one_by_one(matrix, rows, threshold):
-    """``refine.leaders`` as its docstring says it."""
-    kept, leader, cosines = [], [], []
-    for position, row in enumerate(rows):
-        near = [(float(matrix[row] @ matrix[rows[k]]), k) for k in kept]
-        best = max(near, key=lambda pair: (pair[0], -pair[1]), default=(-2.0, -1))
-        if threshold <= 1 and best[0] >= threshold:
-            leader.append(best[1])
-            cosines.append(best[0])
-        else:
-            kept.append(position)
-            leader.append(-1)
-            cosines.append(np.nan)
-    return leader, cosines
-
-
-@given(
-    seed=st.integers(0, 2**32 - 1),
-    n=st.integers(1, 60),
-    block=st.sampled_from([1, 2, 7, 64]),
-    threshold=st.sampled_from([0.3, 0.7, 0.9, 1.01]),
-)
-def test_leaders_equal_their_naive_twin(seed, n, block, threshold):
-    rng = np.random.default_rng(seed)
-    # Small whole numbers over a power of two: every cosine is exact in any order of addition.
-    signs = rng.integers(-1, 2, size=(n, 4)).astype(np.float32)
-    signs[:, 0] = 1
-    rows = rng.permutation(n).astype(np.int64)
-    matrix = signs / 2
-    expected_leader, expected_cosine = leaders_one_by_one(matrix, rows, threshold)
-    whole = refine.BLOCK
-    try:
-        refine.BLOCK = block
-        leader, cosine = refine.leaders(matrix, rows, threshold)
-    finally:
-        refine.BLOCK = whole
-    assert leader.tolist() == expected_leader
-    np.testing.assert_array_equal(cosine, expected_cosine)

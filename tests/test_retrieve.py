@@ -9,15 +9,17 @@ import pytest
 from scipy.stats import chisquare
 from worlds import DAY, change
 
-from pinnersage import people, retrieve
+from pinnersage import people, retrieve, takedown
 from pinnersage.config import RetrievalConfig
 from pinnersage.errors import DataError
 from pinnersage.release import Index, Medoids, Release, Releases
-from pinnersage.retrieve import Reader
+from pinnersage.retrieve import Reader, Wishes
 from pinnersage.stores import open_keyvalue
 from pinnersage.stores.disk import write_atomically
 from pinnersage.stores.embeddings import Embeddings
+from pinnersage.stores.folder import Folder
 from pinnersage.stores.lake import canonical
+from pinnersage.stores.neighbours import Memory
 from pinnersage.stores.packing import Profile, key_of, pack
 from pinnersage.stores.vectors import arrange
 
@@ -101,7 +103,8 @@ class Exact:
 
     def search(self, queries, limit):
         self.limits.append((len(queries), limit))
-        cosines = queries @ self.matrix[self.rows].T
+        # One by one: a matrix product rounds by the size of its batch, and an index does not.
+        cosines = np.stack([self.matrix[self.rows] @ query for query in queries])
         order = np.argsort(-cosines, axis=1)[:, :limit]
         return arrange(
             [(self.rows[o].tolist(), c[o].tolist()) for o, c in zip(order, cosines, strict=True)],
@@ -141,7 +144,9 @@ def reader_of(tmp_path):
             previous=None,
         )
         index = Exact(matrix, list(indexed))
-        return Reader(made, Profiles(ann=profile), table, index, RetrievalConfig(**config))
+        config = RetrievalConfig(**config)
+        watch = takedown.Watch(Folder(tmp_path))
+        return Reader(made, Profiles(ann=profile), table, index, config, Memory(100), watch)
 
     return make
 
@@ -154,7 +159,7 @@ def test_each_medoid_brings_an_equal_share(reader_of, n_clusters, each):
 
     e = min(3, n_clusters)
     assert len(made.medoids) == len(set(made.medoids)) == e
-    assert reader.index.limits == [(e, each + 1)], "one batch; one more, for the medoid itself"
+    assert reader.index.limits == [(e, 14)], "one batch; one more, for the medoid itself"
     assert max(Counter(c.medoid for c in made.candidates).values()) <= each
     assert len(made.candidates) <= 13
 
@@ -230,6 +235,120 @@ def test_a_release_without_an_index_says_what_to_run(reader_of):
 
     with pytest.raises(DataError, match="pinnersage index --day 2026-04-05"):
         reader.recommend("ann")
+
+
+# What a request may wish for.
+
+
+@pytest.mark.parametrize("allocation", ["proportional", "round_robin"])
+def test_all_medoids_are_asked_by_the_other_allocations(reader_of, allocation):
+    pins = [100, 101, 102, 103, 104]
+    reader = reader_of(profile_of(pins, [5.0, 4.0, 3.0, 2.0, 1.0]), n_candidates=15)
+
+    made = reader.recommend("ann", wishes=Wishes(allocation))
+
+    assert made.medoids == pins
+    assert {c.medoid for c in made.candidates} == set(pins)
+    assert len(made.candidates) <= 15
+    assert made.candidates == reader.recommend("ann", draw=7, wishes=Wishes(allocation)).candidates
+    assert reader_of(profile_of(pins), n_candidates=15).recommend("ann").medoids != pins
+
+
+def test_a_setting_chooses_the_allocation_and_a_request_may_choose_another(reader_of):
+    reader = reader_of(profile_of([100, 101, 102, 103]), allocation="round_robin", n_candidates=4)
+
+    assert [c.medoid for c in reader.recommend("ann").candidates] == [100, 101, 102, 103]
+    assert len(reader.recommend("ann", wishes=Wishes("equal")).medoids) == 3
+
+
+def test_shares_follow_importance(reader_of):
+    reader = reader_of(profile_of([100, 101], [9.0, 1.0]), n_candidates=20)
+
+    made = reader.recommend("ann", wishes=Wishes("proportional"))
+
+    near = by_brute_force(reader, [100], 18) | by_brute_force(reader, [101], 2)
+    assert {c.pin_id for c in made.candidates} == near.keys()
+
+
+def test_excluded_pins_do_not_come_and_others_take_their_place(reader_of):
+    reader = reader_of(profile_of([100]), n_candidates=20)
+    first = [c.pin_id for c in reader.recommend("ann").candidates]
+
+    seen = frozenset(first[:3])
+    made = reader.recommend("ann", wishes=Wishes(exclude=seen | {"105", "not a pin", 10**30}))
+
+    left = [pin for pin in first if pin not in seen | {105}]
+    assert [c.pin_id for c in made.candidates][: len(left)] == left
+    assert not seen & {c.pin_id for c in made.candidates}
+
+
+def test_no_candidate_is_farther_than_wished(reader_of):
+    reader = reader_of(profile_of([100, 101, 102]), n_candidates=60)
+
+    made = reader.recommend("ann", wishes=Wishes(min_cosine=0.3))
+
+    assert made.candidates == [c for c in reader.recommend("ann").candidates if c.cosine >= 0.3]
+    assert 0 < len(made.candidates) < 60
+    assert reader.recommend("ann", wishes=Wishes(min_cosine=1.0)).candidates == []
+
+
+def test_variety_changes_the_order_and_not_the_candidates(reader_of):
+    reader = reader_of(profile_of([100, 101, 102]), n_candidates=30)
+    plain = reader.recommend("ann").candidates
+
+    varied = reader.recommend("ann", wishes=Wishes(relevance=0.3)).candidates
+
+    assert varied[0] == plain[0]
+    assert varied != plain
+    assert sorted(varied, key=plain.index) == plain
+
+
+# What is remembered.
+
+
+def test_a_medoid_is_searched_for_once(reader_of):
+    reader = reader_of(profile_of([100, 101, 102]), n_candidates=12)
+
+    first, again = reader.recommend("ann"), reader.recommend("ann", draw=1)
+
+    assert (first.searched, again.searched) == (3, 0)
+    assert reader.index.limits == [(3, 13)]
+    assert first.candidates == again.candidates
+    assert (reader.neighbours.counts.hits, reader.neighbours.counts.misses) == (3, 3)
+
+
+def test_only_what_is_not_remembered_is_searched_for_in_one_batch(reader_of):
+    reader = reader_of(profile_of([100, 101, 102, 103, 104]), n_candidates=12)
+    reader.near([101, 103])
+
+    _, searched = reader.near([100, 101, 102, 103])
+
+    assert searched == 2
+    assert reader.index.limits == [(2, 13), (2, 13)]
+
+
+def test_an_answer_does_not_depend_on_what_is_remembered(reader_of):
+    pins = [100 + i for i in range(12)]
+    cold = [reader_of(profile_of(pins)).recommend("ann", draw=draw) for draw in range(8)]
+    reader = reader_of(profile_of(pins))
+    warm = [reader.recommend("ann", draw=draw) for draw in range(8)]
+
+    assert [made.candidates for made in warm] == [made.candidates for made in cold]
+    assert sum(made.searched for made in warm) <= 12 < sum(made.searched for made in cold)
+
+
+def test_memory_goes_along_to_another_release_and_answers_for_its_own_index_alone(reader_of):
+    reader = reader_of(profile_of([100]))
+    reader.recommend("ann")
+    other = reader_of(profile_of([100]), indexed=range(30))
+    other.neighbours = reader.neighbours
+    index = other.release.index.model_copy(update={"version": "j"})
+    other.release = other.release.model_copy(update={"index": index})
+
+    made = other.recommend("ann")
+
+    assert made.searched == 1
+    assert {c.pin_id for c in made.candidates} == set(range(101, 130))
 
 
 # The live release of the tiny world.

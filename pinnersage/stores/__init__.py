@@ -13,6 +13,7 @@ if TYPE_CHECKING:  # a builder's child process imports this package and needs no
     from pinnersage.config import Settings
     from pinnersage.stores.keyvalue import KeyValueStore
     from pinnersage.stores.lake import Lake
+    from pinnersage.stores.neighbours import Neighbours
     from pinnersage.stores.storage import Storage
     from pinnersage.stores.vectors import VectorStore
 
@@ -43,10 +44,24 @@ def open_keyvalue(settings: "Settings") -> "KeyValueStore":
         return LmdbStore(settings.home / "stores" / "keyvalue")
     from pinnersage.stores.redis_store import RedisStore  # noqa: PLC0415
 
+    return RedisStore(redis_url(settings))
+
+
+def open_neighbours(settings: "Settings") -> "Neighbours":
+    """Return where neighbours of medoids are remembered: shared if the profiles are."""
+    from pinnersage.stores import neighbours  # noqa: PLC0415
+
+    if settings.keyvalue.store == "redis":
+        return neighbours.Shared(redis_url(settings))
+    return neighbours.Memory(settings.retrieval.cached_medoids)
+
+
+def redis_url(settings: "Settings") -> str:
+    """Return the address of the Redis that the settings name."""
     url = settings.keyvalue.url or os.environ.get("REDIS_URL", "")
     if not url:
         raise ConfigError("keyvalue.store is redis, and neither keyvalue.url nor REDIS_URL is set.")
-    return RedisStore(url)
+    return url
 
 
 def open_vectors(settings: "Settings") -> "VectorStore":

@@ -63,6 +63,10 @@ class Profile:
         """Clusters."""
         return len(self.pin_ids)
 
+    def where(self, kept: np.ndarray[Any, Any]) -> "Profile":
+        """Clusters whose entry in ``kept``, bool[k], is true."""
+        return Profile(self.pin_ids[kept], *(getattr(self, name)[kept] for name, _ in _FACTS))
+
 
 def key_of(user_id: int | str) -> bytes:
     """Key of a user: the id as text, in UTF-8; 7 and "7" share one."""

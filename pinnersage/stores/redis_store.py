@@ -28,19 +28,28 @@ _BATCH = 20_000
 _UNFINISHED_SECONDS = 3600
 
 
+def client_of(url: str, *, seconds: float) -> Any:
+    """Return a client that waits as long for an answer; ``ConfigError`` for what is no address."""
+    try:
+        return redis.Redis.from_url(
+            url,
+            decode_responses=False,
+            socket_timeout=seconds,
+            socket_connect_timeout=min(seconds, 5),
+        )
+    except ValueError:  # its text repeats the address, password and all
+        raise ConfigError(
+            f"{without_password(url)} is no address of a Redis server: "
+            "redis://[:password@]host:port/db"
+        ) from None
+
+
 class RedisStore:
     """Versions in the server at ``url``, such as ``redis://:password@host:6379/0``."""
 
     def __init__(self, url: str) -> None:
         self.name = without_password(url)
-        try:
-            self.client: Any = redis.Redis.from_url(
-                url, decode_responses=False, socket_timeout=60, socket_connect_timeout=5
-            )
-        except ValueError:  # its text repeats the address, password and all
-            raise ConfigError(
-                f"{self.name} is no address of a Redis server: redis://[:password@]host:port/db"
-            ) from None
+        self.client: Any = client_of(url, seconds=60)
 
     def __repr__(self) -> str:
         """Name without secrets."""

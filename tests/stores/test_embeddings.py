@@ -1,11 +1,15 @@
 """Embeddings: versions of a matrix that cannot disagree with its pin ids."""
 
 from datetime import date
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 from events import vectors
+from hypothesis import given
+from hypothesis import strategies as st
 
 from pinnersage.errors import DataError
 from pinnersage.stores import embeddings
@@ -43,6 +47,29 @@ def test_row_of_a_pin_is_its_vector_whatever_the_order_given(lake):
     np.testing.assert_array_equal(table.matrix[table.rows_of(ids)], matrix)
     assert table.rows_of(ids_of(lake, [5, 4]))[0] == -1
     assert isinstance(table.matrix, np.memmap)
+
+
+ids = st.one_of(
+    st.lists(st.integers(-(2**63), 2**63 - 1), unique=True, max_size=40),
+    st.lists(st.text(st.characters(codec="utf-8")), unique=True, max_size=40),
+)
+
+
+@given(ids, st.data())
+def test_few_pins_and_many_are_found_in_the_same_rows(drawn, data):
+    kind = pa.string() if drawn and isinstance(drawn[0], str) else pa.int64()
+    stood = pa.array(drawn, kind)
+    stood = stood.take(pc.sort_indices(stood))
+    table = embeddings.Embeddings("v", SINCE, np.empty((len(drawn), 1)), stood, Path(), "ref")
+    strangers = data.draw(
+        st.lists(st.text(max_size=3) if kind == pa.string() else st.integers(-9, 9))
+    )
+    wanted = [*drawn, *strangers, None]
+    few = table.rows_of(wanted)
+    many = table.rows_of(wanted * (embeddings.FEW // len(wanted) + 1))
+    assert few.tolist() == many[: len(wanted)].tolist()
+    known = stood.to_pylist()
+    assert few.tolist() == [known.index(pin) if pin in known else -1 for pin in wanted]
 
 
 def test_name_is_of_the_content_in_any_order(lake):

@@ -1,0 +1,181 @@
+"""Takedown: a pin that must not be shown is gone from every answer within seconds.
+
+    takedown/pins.json    every order ever given, the latest last; replaced by compare-and-swap
+
+One small record beside the releases, which every reader looks at again after ``SECONDS``: no index
+is rebuilt and no key-value version written for it. A reader leaves a blocked pin out of what it
+says, as a candidate and as a medoid, whatever the stores and memories still hold; the next
+``refine`` leaves it out of the index. An order is one swap: a crash leaves it given or not given,
+and giving it again changes nothing.
+"""
+
+import threading
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from pinnersage.config import Settings
+from pinnersage.errors import ConfigError, DataError, TransientError
+from pinnersage.stores import open_storage
+from pinnersage.stores.lake import canonical
+from pinnersage.stores.storage import Storage
+
+RECORD = "pins.json"
+SECONDS = 2.0
+"""For so long a reader believes what it read."""
+ATTEMPTS = 20
+
+
+class Order(BaseModel):
+    """One order about a pin."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    pin: str
+    what: Literal["block", "unblock"]
+    by: str
+    reason: str
+    at: datetime
+
+
+class Orders(BaseModel):
+    """Every order, the latest last."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    orders: tuple[Order, ...] = ()
+
+    @property
+    def blocked(self) -> dict[str, Order]:
+        """The order in force of each pin that is blocked, by pin."""
+        latest = {order.pin: order for order in self.orders}
+        return {pin: order for pin, order in sorted(latest.items()) if order.what == "block"}
+
+
+class TakedownReport(BaseModel):
+    """What an order changed."""
+
+    model_config = ConfigDict(frozen=True)
+
+    pin: str
+    what: str
+    by: str
+    reason: str
+    changed: bool
+    """False where it was in force already: who gave it first stands."""
+    blocked: int
+    """Pins that are blocked now."""
+
+
+def order(
+    what: Literal["block", "unblock"],
+    pin: str,
+    by: str,
+    reason: str,
+    at: datetime,
+    settings: Settings,
+) -> TakedownReport:
+    """Block a pin or let it be shown again; ``by`` and ``reason`` are kept.
+
+    Parameters
+    ----------
+    what : {"block", "unblock"}
+    pin : str
+        Its id as text. It need not be known: it may come with later data.
+    by, reason : str
+        Who answers for it, and why.
+    at : datetime
+        When, with a time zone.
+    settings : Settings
+        Of the home.
+
+    Raises
+    ------
+    ConfigError
+        No pin, no name or no reason.
+    """
+    pin, by, reason = pin.strip(), by.strip(), reason.strip()
+    if not pin or not by or not reason:
+        raise ConfigError("A takedown needs a pin, a name and a reason: --by NAME --reason TEXT.")
+    storage = record_of(settings)
+    for _ in range(ATTEMPTS):
+        data = storage.read(RECORD)
+        orders = parsed(data, storage.where)
+        in_force = orders.blocked.get(pin)
+        if (in_force is not None) == (what == "block"):
+            given = in_force or Order(pin=pin, what=what, by=by, reason=reason, at=at)
+            return report(given, orders, changed=False)
+        new = Order(pin=pin, what=what, by=by, reason=reason, at=at.astimezone(UTC))
+        orders = Orders(orders=(*orders.orders, new))
+        if storage.swap(RECORD, data, canonical(orders.model_dump(mode="json"))):
+            return report(new, orders, changed=True)
+    raise TransientError(f"Others gave orders {ATTEMPTS} times meanwhile. Give it again.")
+
+
+def report(given: Order, orders: Orders, *, changed: bool) -> TakedownReport:
+    """Return what an order came to."""
+    return TakedownReport(
+        pin=given.pin,
+        what=given.what,
+        by=given.by,
+        reason=given.reason,
+        changed=changed,
+        blocked=len(orders.blocked),
+    )
+
+
+def record_of(settings: Settings) -> Storage:
+    """Return where the record is."""
+    return open_storage(settings).under("takedown")
+
+
+def read(settings: Settings) -> Orders:
+    """Return every order as it is now."""
+    storage = record_of(settings)
+    return parsed(storage.read(RECORD), storage.where)
+
+
+def parsed(data: bytes | None, where: str) -> Orders:
+    """Return the orders in a record; what cannot be read must not pass for no orders."""
+    if data is None:
+        return Orders()
+    try:
+        return Orders.model_validate_json(data)
+    except ValidationError as error:
+        raise DataError(
+            f"{where}/{RECORD} is damaged: {str(error).splitlines()[-2].strip()}. Nothing is shown "
+            "until it is restored from a backup. See runbook: damaged takedown record."
+        ) from error
+
+
+class Watch:
+    """The pins that are blocked, read again when what was read is ``SECONDS`` old.
+
+    Parameters
+    ----------
+    storage : Storage
+        Where the record is.
+    clock : callable
+        Seconds that only grow.
+    """
+
+    def __init__(self, storage: Storage, clock: Callable[[], float] = time.monotonic) -> None:
+        self._storage, self._clock = storage, clock
+        self._guard = threading.Lock()
+        self._data: bytes | None = None
+        self._pins: frozenset[str] = frozenset()
+        self._read_at: float | None = None
+
+    def pins(self) -> frozenset[str]:
+        """Return the blocked pins, as text."""
+        with self._guard:
+            now = self._clock()
+            if self._read_at is None or now - self._read_at >= SECONDS:
+                data = self._storage.read(RECORD)
+                if self._read_at is None or data != self._data:
+                    self._pins = frozenset(parsed(data, self._storage.where).blocked)
+                self._data, self._read_at = data, now
+            return self._pins
