@@ -383,7 +383,8 @@ def blocked(home: Home = None, as_json: AsJson = False) -> None:
         return
     table = Table("pin", "since", "by", "reason", box=None)
     for one in orders:
-        table.add_row(one.pin, f"{one.at:%Y-%m-%d %H:%M} UTC", one.by, one.reason)
+        said = (one.pin, f"{one.at:%Y-%m-%d %H:%M} UTC", one.by, one.reason)
+        table.add_row(*map(printable, said))
     console.print(table if orders else "No pin is blocked.")
 
 
@@ -527,8 +528,13 @@ def recommend(
 
 
 def label(row: dict[str, Any]) -> str:
-    """Return a pin's title, or its id where it has none, without what a terminal would obey."""
-    return "".join(c for c in str(row["title"] or row["pin_id"]) if c.isprintable())
+    """Return a pin's title, or its id where it has none."""
+    return printable(str(row["title"] or row["pin_id"]))
+
+
+def printable(text: str) -> str:
+    """Return a text of the user's without what a terminal would obey."""
+    return "".join(c for c in text if c.isprintable())
 
 
 @app.command()

@@ -190,22 +190,28 @@ def read_items(items: Items, pin_type: IdType) -> tuple[pa.Table, np.ndarray | N
 
 def evaluated(table: pa.Table, expression: str, where: str) -> pa.ChunkedArray:
     """Return what an SQL expression over the table's columns gives for each row, in their order."""
+    plain = [field.name for field in table.schema if not pa.types.is_nested(field.type)]
+    number = "row number"
+    while number in plain:
+        number += "_"
+    numbered = table.select(plain).append_column(number, pa.array(np.arange(table.num_rows)))
     with TemporaryDirectory() as spill, queries.connect(Path(spill), RunConfig()) as con:
-        con.register("items", table)
         try:
+            con.register("items", numbered)
             # The user's own words about the user's own table, on the user's own machine.
-            found = con.sql(f"SELECT ({expression})::DOUBLE AS quality FROM items").to_arrow_table()  # noqa: S608
+            found = con.sql(
+                f"SELECT {queries.quoted(number)} AS place, ({expression})::DOUBLE AS quality "  # noqa: S608
+                "FROM items"
+            ).to_arrow_table()
         except duckdb.Error as error:
             raise DataError(
                 f"{where}: quality {expression!r} is no column ({', '.join(table.column_names)}) "
                 f"and no SQL expression over them: {str(error).splitlines()[0]}. Mend --quality."
             ) from error
-    if found.num_rows != table.num_rows:
-        raise DataError(
-            f"{where}: quality {expression!r} gives {found.num_rows:,} values for "
-            f"{table.num_rows:,} pins; it must give one a row."
-        )
-    return found["quality"]
+    places = found["place"].to_numpy() if found.column_names == ["place", "quality"] else None
+    if places is None or not np.array_equal(np.sort(places), np.arange(table.num_rows)):
+        raise DataError(f"{where}: quality {expression!r} does not give one value a row.")
+    return found.sort_by("place")["quality"]
 
 
 def check_quality(quality: Any, where: str) -> None:

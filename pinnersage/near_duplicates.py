@@ -12,11 +12,14 @@ nearest such pin stands for it; else it is kept (decision 4). What is compared w
 Where cells hold so many pins that the tables would save nothing, all are compared after all.
 """
 
+import logging
 from collections.abc import Iterator
 from math import acos, ceil, log, pi
 
 import numpy as np
 import numpy.typing as npt
+
+logger = logging.getLogger(__name__)
 
 BLOCK = 2_048
 """Pins whose cosines to all better ones are in memory at once."""
@@ -32,6 +35,8 @@ CROWDED, ALIKE = 300, 20
 SEED = 20_200_823
 _PAIRS = 16_384
 _ROWS = 16_384
+_TABLES = 8
+"""Tables that are in memory at once."""
 
 Positions = npt.NDArray[np.intp]
 Cosines = npt.NDArray[np.float64]
@@ -65,6 +70,9 @@ def leaders(
         found = by_tables(matrix, rows, threshold)
         if found is not None:
             return found
+        logger.warning(
+            "%d pins are too alike for tables: all are compared, which takes long", rows.size
+        )
     return by_comparing_all(matrix, rows, threshold)
 
 
@@ -112,11 +120,11 @@ def near_pairs(
 
     Ascending, each once; None where there are too many to be worth it.
     """
-    m = rows.size
-    keys, found = [np.empty(0, np.int64)], [np.empty(0, np.float32)]
-    compared = alike = 0
+    m, compared = rows.size, 0
+    known, of_known = np.empty(0, np.int64), np.empty(0)
     planes = n_planes(m)
     for codes in tables(matrix, rows, n_tables(threshold, planes), planes):
+        keys, found, alike = [known], [of_known], known.size
         for first, second in pairs(codes):
             cosine = cosines(matrix, rows, first, second)
             near = cosine >= threshold
@@ -124,10 +132,13 @@ def near_pairs(
             keys.append(worse * m + better)
             found.append(cosine[near])
             compared, alike = compared + first.size, alike + worse.size
-            if compared > CROWDED * m or alike > ALIKE * m:
+            if compared > CROWDED * m or alike > 2 * ALIKE * m:
                 return None
-    pair, place = np.unique(np.concatenate(keys), return_index=True)
-    return pair // m, pair % m, np.concatenate(found)[place].astype(np.float64)
+        known, places = np.unique(np.concatenate(keys), return_index=True)
+        of_known = np.concatenate(found)[places]
+        if known.size > ALIKE * m:
+            return None
+    return known // m, known % m, of_known
 
 
 def tables(
@@ -135,14 +146,16 @@ def tables(
 ) -> Iterator[npt.NDArray[np.uint32]]:
     """Yield each table: the cell of every pin, uint32[m]; ``planes`` is at most 32."""
     rng = np.random.default_rng(SEED)
-    normals = rng.standard_normal((matrix.shape[1], n * planes), dtype=np.float32)
     weights = (1 << np.arange(planes)).astype(np.uint32)
-    codes = np.empty((n, rows.size), np.uint32)
-    for start in range(0, rows.size, _ROWS):
-        block = np.asarray(matrix[rows[start : start + _ROWS]], dtype=np.float32)
-        sides = (block @ normals > 0).reshape(len(block), n, planes)
-        codes[:, start : start + len(block)] = (sides * weights).sum(axis=2, dtype=np.uint32).T
-    yield from codes
+    for first in range(0, n, _TABLES):
+        some = min(_TABLES, n - first)
+        normals = rng.standard_normal((matrix.shape[1], some * planes), dtype=np.float32)
+        codes = np.empty((some, rows.size), np.uint32)
+        for start in range(0, rows.size, _ROWS):
+            block = np.asarray(matrix[rows[start : start + _ROWS]], dtype=np.float32)
+            sides = (block @ normals > 0).reshape(len(block), some, planes)
+            codes[:, start : start + len(block)] = (sides * weights).sum(axis=2, dtype=np.uint32).T
+        yield from codes
 
 
 def pairs(codes: npt.NDArray[np.uint32]) -> Iterator[tuple[Positions, Positions]]:
@@ -163,10 +176,10 @@ def pairs(codes: npt.NDArray[np.uint32]) -> Iterator[tuple[Positions, Positions]
 
 def cosines(
     matrix: np.ndarray, rows: npt.NDArray[np.int64], first: Positions, second: Positions
-) -> npt.NDArray[np.float32]:
+) -> Cosines:
     """Return the cosine of each pair; the same whatever stands beside it."""
     one, other = (np.asarray(matrix[rows[p]], dtype=np.float32) for p in (first, second))
-    found: npt.NDArray[np.float32] = np.einsum("ij,ij->i", one, other)
+    found: npt.NDArray[np.float64] = np.einsum("ij,ij->i", one, other).astype(np.float64)
     return found
 
 

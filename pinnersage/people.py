@@ -25,6 +25,11 @@ def clusters(reader: Reader, settings: Settings, user_id: str) -> dict[str, Any]
             f"User {user_id} has no clusters on {day}: no interest in the "
             f"{settings.model.window_days} days before its end, or no such user."
         )
+    if not len(profile):
+        raise DataError(
+            f"User {user_id} has no cluster that may be shown: every medoid is blocked. "
+            "See: pinnersage blocked"
+        )
     pins = [retrieve.as_python(pin) for pin in profile.pin_ids]
     titles = retrieve.titles(settings, reader.release, pins)
     total = float(profile.importance.sum())
@@ -52,10 +57,7 @@ def recommendation(
     made = reader.recommend(user_id, draw=draw, wishes=wishes)
     if made is None:
         clusters(reader, settings, user_id)  # says why there is none
-        raise DataError(
-            f"User {user_id} has no cluster that may be shown: every medoid is blocked. "
-            "See: pinnersage blocked"
-        )
+        raise DataError(f"User {user_id}: what may be shown has just changed. Ask again.")
     titles = retrieve.titles(
         settings, reader.release, [*made.medoids, *(c.pin_id for c in made.candidates)]
     )

@@ -9,6 +9,7 @@ days: a day whose versions and rules are those of an earlier one takes its files
 blocked (``takedown``) is dropped before all that, and stands for nobody.
 """
 
+import json
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -80,7 +81,7 @@ def run(day: date, settings: Settings) -> RefineReport:
         "kept": kept,
         "dropped": {item["values"]: item["counts"] for item in reasons},
         "embeddings": table.version,
-        "takedown": fingerprint(*blocked),
+        "takedown": fingerprint(json.dumps(blocked)),
     }
     manifest = lake.commit(
         Manifest(
@@ -105,7 +106,7 @@ def same_before(
     for earlier in reversed([one for one in lake.days("refined") if one <= day]):
         found = lake.require("refined", f"pinnersage refine --day {earlier}", day=earlier)
         made_by = (found.reads, found.report.get("takedown"), found.settings_hash)
-        rules = (reads, fingerprint(*blocked), refine_hash(config))
+        rules = (reads, fingerprint(json.dumps(blocked)), refine_hash(config))
         if made_by == rules and found.code_version == __version__:
             return found if all(map(lake.holds, found.files)) else None
     return None

@@ -1,13 +1,12 @@
 """Retrieve: sample a user's medoids, search near them, merge the candidates (paper, section 4).
 
 Everything is read through the live release, so medoids, index and embeddings belong together;
-a mix is refused. What is sampled depends on user, day and draw alone and can be replayed, whatever
-is remembered of earlier searches. Each candidate says which medoid brought it, and at which cosine.
-A pin that is blocked (``takedown``) is neither a candidate nor a medoid.
+a mix is refused. A pin that is blocked (``takedown``) is neither a candidate nor a medoid. What is
+sampled of the others depends on user, day and draw alone and can be replayed, whatever is
+remembered of earlier searches. Each candidate says which medoid brought it, and at which cosine.
 """
 
 import hashlib
-import re
 from collections.abc import Iterable
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -70,7 +69,8 @@ class Wishes:
 
     allocation: Allocation | None = None
     exclude: frozenset[int | str] = frozenset()
-    """Pins that must not come, such as those seen already."""
+    """Pins that must not come, such as those seen already. Those next in line take their place, as
+    far as the ``n_candidates`` nearest of each medoid go."""
     min_cosine: float = -1.0
     """To the medoid that brings a candidate."""
     relevance: float = 1.0
@@ -89,6 +89,7 @@ class Reader:
         config: RetrievalConfig,
         neighbours: Neighbours,
         watch: takedown.Watch,
+        search: str = "",
     ) -> None:
         self.release = release
         self.profiles = profiles
@@ -97,6 +98,8 @@ class Reader:
         self.config = config
         self.neighbours = neighbours
         self.watch = watch
+        self.search = f"{release.index.version if release.index else ''}{search}"
+        """Names what a search finds: the index, and how it is searched."""
         self._blocked: tuple[frozenset[str], np.ndarray] = (frozenset(), np.empty(0, np.intp))
 
     def profile(self, user_id: int | str) -> Profile | None:
@@ -162,7 +165,7 @@ class Reader:
                 f"Medoids {[m for m, row in zip(medoids, rows, strict=True) if row < 0]} have no "
                 f"embedding in version {self.embeddings.version}. See runbook: mixed versions."
             )
-        depth, version = self.config.n_candidates + 1, self.release.index.version
+        depth, version = self.config.n_candidates + 1, self.search
         known = dict(zip(rows.tolist(), self.neighbours.get(version, depth, rows.tolist()),
                          strict=True))  # fmt: skip
         missing = [row for row, near in known.items() if near is None]
@@ -170,7 +173,7 @@ class Reader:
             queries = np.asarray(self.embeddings.matrix[missing], dtype=np.float32)
             result = self.index.search(queries, depth)
             found = {
-                row: without(Near(near[near >= 0], cosines[near >= 0]), [row])
+                row: without(Near(near[near >= 0], cosines[near >= 0]), np.array([row]))
                 for row, near, cosines in zip(missing, result.rows, result.cosines, strict=True)
             }
             self.neighbours.put(version, depth, found)
@@ -195,16 +198,18 @@ class Reader:
             enough = near.cosines >= np.float32(wishes.min_cosine)
             near = Near(near.rows[enough], near.cosines[enough])
         if wishes.exclude:
-            near = without(near, self.embeddings.rows_of(as_ids(wishes.exclude, self.embeddings)))
+            excluded = self.embeddings.rows_of(as_ids(wishes.exclude, self.embeddings))
+            near = without(near, np.sort(excluded))
         return without(near, self._blocked_rows())
 
     def _blocked_rows(self) -> np.ndarray:
         """Return the rows of the blocked pins."""
-        pins = self.watch.pins()
-        if pins is not self._blocked[0]:
-            rows = self.embeddings.rows_of(as_ids(pins, self.embeddings))
-            self._blocked = (pins, rows[rows >= 0])
-        return self._blocked[1]
+        pins, (known, rows) = self.watch.pins(), self._blocked
+        if pins is not known:
+            found = self.embeddings.rows_of(as_ids(pins, self.embeddings))
+            rows = np.sort(found[found >= 0])
+            self._blocked = (pins, rows)
+        return rows
 
     def _allocated(
         self, near: list[Near], importance: npt.NDArray[np.float64], wishes: Wishes
@@ -258,7 +263,8 @@ def open_live(settings: Settings, neighbours: Neighbours | None = None) -> Reade
     if neighbours is None:
         neighbours = open_neighbours(settings)
     watch = takedown.Watch(takedown.record_of(settings))
-    return Reader(release, profiles, table, index, settings.retrieval, neighbours, watch)
+    search = f"/{settings.index.store}/{settings.index.hnsw_ef_search}"
+    return Reader(release, profiles, table, index, settings.retrieval, neighbours, watch, search)
 
 
 def refuse_mix(release: Release, profiles: dict[str, Any], index: dict[str, Any] | None) -> None:
@@ -299,18 +305,19 @@ def sample_medoids(
     return rng.choice(importance.size, size=size, replace=False, p=chances).astype(np.intp)
 
 
-def without(near: Near, rows: npt.ArrayLike) -> Near:
-    """Return the neighbours that are not among some rows."""
-    if not np.size(rows):
+def without(near: Near, rows: np.ndarray) -> Near:
+    """Return the neighbours that are not among some rows, which ascend."""
+    if not rows.size:
         return near
-    kept = ~np.isin(near.rows, rows)
+    places = np.minimum(np.searchsorted(rows, near.rows), rows.size - 1)
+    kept = rows[places] != near.rows
     return Near(near.rows[kept], near.cosines[kept])
 
 
 def as_ids(pins: Iterable[int | str], table: Embeddings) -> list[Any]:
     """Return pins in the type that the lake's ids have; what cannot be one is no pin of it."""
     if pa.types.is_integer(table.pin_ids.type):
-        return [int(pin) for pin in pins if re.fullmatch(r"-?[0-9]{1,18}", str(pin))]
+        return [number for pin in pins if (number := takedown.as_integer(str(pin))) is not None]
     return [str(pin) for pin in pins]
 
 

@@ -9,6 +9,7 @@ says, as a candidate and as a medoid, whatever the stores and memories still hol
 and giving it again changes nothing.
 """
 
+import re
 import threading
 import time
 from collections.abc import Callable
@@ -19,13 +20,14 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from pinnersage.config import Settings
 from pinnersage.errors import ConfigError, DataError, TransientError
-from pinnersage.stores import open_storage
+from pinnersage.schema import IdType
+from pinnersage.stores import open_lake, open_storage
 from pinnersage.stores.lake import canonical
 from pinnersage.stores.storage import Storage
 
 RECORD = "pins.json"
-SECONDS = 2.0
-"""For so long a reader believes what it read."""
+SECONDS, LONGEST = 2.0, 4.0
+"""For so long a reader believes what it read; and for so long while it is being read again."""
 ATTEMPTS = 20
 
 
@@ -46,7 +48,7 @@ class Orders(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    orders: tuple[Order, ...] = ()
+    orders: tuple[Order, ...]
 
     @property
     def blocked(self) -> dict[str, Order]:
@@ -84,7 +86,7 @@ def order(
     ----------
     what : {"block", "unblock"}
     pin : str
-        Its id as text. It need not be known: it may come with later data.
+        Its id as text, as it is. It need not be known: it may come with later data.
     by, reason : str
         Who answers for it, and why.
     at : datetime
@@ -95,11 +97,12 @@ def order(
     Raises
     ------
     ConfigError
-        No pin, no name or no reason.
+        No pin, no name or no reason, or what cannot be an id in this lake.
     """
-    pin, by, reason = pin.strip(), by.strip(), reason.strip()
-    if not pin or not by or not reason:
+    by, reason = by.strip(), reason.strip()
+    if not pin.strip() or not by or not reason:
         raise ConfigError("A takedown needs a pin, a name and a reason: --by NAME --reason TEXT.")
+    pin = canonical_id(pin, open_lake(settings).layout.pin_id)
     storage = record_of(settings)
     for _ in range(ATTEMPTS):
         data = storage.read(RECORD)
@@ -113,6 +116,28 @@ def order(
         if storage.swap(RECORD, data, canonical(orders.model_dump(mode="json"))):
             return report(new, orders, changed=True)
     raise TransientError(f"Others gave orders {ATTEMPTS} times meanwhile. Give it again.")
+
+
+def canonical_id(pin: str, kind: IdType) -> str:
+    """Return a pin's id as the lake has it: a number in its shortest form, a text as it is."""
+    if kind == "int64":
+        number = as_integer(pin)
+        if number is None:
+            raise ConfigError(f"Pin {pin!r}: pins of this lake are whole numbers of 64 bits.")
+        return str(number)
+    try:
+        pin.encode()
+    except UnicodeEncodeError as error:
+        raise ConfigError(f"Pin {pin!r} is no text in UTF-8.") from error
+    return pin
+
+
+def as_integer(text: str) -> int | None:
+    """Return a whole number of 64 bits, None for what is none."""
+    if not re.fullmatch(r"\s*[+-]?[0-9]{1,40}\s*", text, re.ASCII):
+        return None
+    number = int(text)
+    return number if -(2**63) <= number < 2**63 else None
 
 
 def report(given: Order, orders: Orders, *, changed: bool) -> TakedownReport:
@@ -141,7 +166,7 @@ def read(settings: Settings) -> Orders:
 def parsed(data: bytes | None, where: str) -> Orders:
     """Return the orders in a record; what cannot be read must not pass for no orders."""
     if data is None:
-        return Orders()
+        return Orders(orders=())
     try:
         return Orders.model_validate_json(data)
     except ValidationError as error:
@@ -171,11 +196,26 @@ class Watch:
 
     def pins(self) -> frozenset[str]:
         """Return the blocked pins, as text."""
-        with self._guard:
-            now = self._clock()
-            if self._read_at is None or now - self._read_at >= SECONDS:
-                data = self._storage.read(RECORD)
-                if self._read_at is None or data != self._data:
-                    self._pins = frozenset(parsed(data, self._storage.where).blocked)
-                self._data, self._read_at = data, now
+        now, read_at = self._clock(), self._read_at
+        if read_at is not None and now - read_at < SECONDS:
             return self._pins
+        # One thread reads; the others need not wait for it while what is known is young enough.
+        wait = read_at is None or now - read_at >= LONGEST
+        if self._guard.acquire(blocking=wait):
+            try:
+                if self._read_at == read_at:
+                    self._look(now)
+            finally:
+                self._guard.release()
+        return self._pins
+
+    def _look(self, now: float) -> None:
+        data = self._storage.read(RECORD)
+        if data is None and self._data is not None:
+            raise DataError(
+                f"{self._storage.where}/{RECORD} is gone, and there were orders in it. Nothing is "
+                "shown until it is restored. See runbook: damaged takedown record."
+            )
+        if data != self._data:
+            self._pins = frozenset(parsed(data, self._storage.where).blocked)
+        self._data, self._read_at = data, now

@@ -189,6 +189,8 @@ def test_a_pin_is_taken_down_and_shown_again(call, home, user):
     assert call("unblock", pin, *who, "--home", home)[0] == 0
     assert pin in pins()
     assert call("block", pin, "--by", "ann", "--home", home)[0] == 2
+    code, _, err = call("block", "no number", *who, "--home", home)
+    assert (code, "whole numbers of 64 bits" in err) == (1, True)
 
 
 def test_a_request_s_wishes_are_followed(call, home, user):

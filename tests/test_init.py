@@ -310,12 +310,31 @@ def test_quality_may_be_true_or_false_or_an_expression(set_up, tmp_path, express
     assert [row["quality"] for row in pins_of(lake_of(tmp_path))] == expected
 
 
+def test_quality_of_a_window_belongs_to_its_own_pin(set_up, tmp_path):
+    n = 20_000
+    saves = np.random.default_rng(0).permutation(n)
+    items = write_pins(
+        tmp_path / "pins", pa.array(np.arange(n)), saves=saves.tolist(), g=(saves % 7).tolist(),
+        halves=pa.array([[np.float16(1)]] * n),
+    )  # fmt: skip
+    set_up(
+        items.model_copy(update={"quality": "percent_rank() OVER (PARTITION BY g ORDER BY saves)"})
+    )
+    found = np.array([row["quality"] for row in pins_of(lake_of(tmp_path))])
+    for g in range(7):
+        own = np.flatnonzero(saves % 7 == g)
+        ranks = np.argsort(np.argsort(saves[own])) / (own.size - 1)
+        np.testing.assert_allclose(found[own], ranks)
+
+
 @pytest.mark.parametrize(
     ("expression", "said"),
     [
         ("rating", r"quality 'rating' is no column \(pin_id, score\) and no SQL expression"),
         ("score +", "no SQL expression over them"),
-        ("avg(score)", "gives 1 values for 3 pins"),
+        ("avg(score)", "no SQL expression over them"),
+        ("unnest([score, score])", "does not give one value a row"),
+        ("COLUMNS(*)", "does not give one value a row"),
         ("score * 2", "not within 0 to 1, such as 2.0"),
         ("score = 'x'", "no SQL expression over them"),
     ],

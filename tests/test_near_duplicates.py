@@ -122,6 +122,24 @@ def test_many_copies_of_one_pin_are_all_compared(monkeypatch):
     np.testing.assert_allclose(cosine[leader >= 0], 1, atol=1e-6)
 
 
+@pytest.mark.parametrize("copies", [2, 3, 8])
+def test_a_pair_counts_once_however_many_tables_it_shares(copies):
+    rng = np.random.default_rng(4)
+    matrix = np.repeat(unit(rng.normal(size=(500, 32))), copies, axis=0)
+    rows = rng.permutation(len(matrix)).astype(np.int64)
+    found = near_duplicates.by_tables(matrix, rows, 0.97)
+    assert found is not None, "so few copies are no crowd"
+    assert (found[0] < 0).sum() == 500
+
+
+def test_who_is_all_compared_after_all_is_told(monkeypatch, caplog):
+    monkeypatch.setattr(near_duplicates, "FEW", 10)
+    matrix = np.repeat(np.eye(2, 8, dtype=np.float32), 100, axis=0)
+    leader, _ = near_duplicates.leaders(matrix, np.arange(200), 0.97)
+    assert (leader < 0).sum() == 2
+    assert "200 pins are too alike for tables" in caplog.text
+
+
 def test_many_pins_go_into_tables_and_few_do_not(monkeypatch):
     matrix, rows = planted(1)
     asked = []

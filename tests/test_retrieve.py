@@ -1,6 +1,7 @@
 """Retrieve: medoids sampled by importance, their neighbours merged, each with its reason."""
 
 from collections import Counter
+from dataclasses import replace
 from itertools import permutations
 
 import numpy as np
@@ -270,16 +271,39 @@ def test_shares_follow_importance(reader_of):
     assert {c.pin_id for c in made.candidates} == near.keys()
 
 
-def test_excluded_pins_do_not_come_and_others_take_their_place(reader_of):
-    reader = reader_of(profile_of([100]), n_candidates=20)
-    first = [c.pin_id for c in reader.recommend("ann").candidates]
+def test_excluded_pins_do_not_come_and_the_next_in_line_take_their_place(reader_of):
+    reader = reader_of(profile_of([100, 101]), n_candidates=20)
+    near = by_brute_force(reader, [100], 19).keys()
+    first = [pin for pin in near if pin != 101][:3]
 
-    seen = frozenset(first[:3])
-    made = reader.recommend("ann", wishes=Wishes(exclude=seen | {"105", "not a pin", 10**30}))
+    wishes = Wishes("round_robin", exclude=frozenset({*first, "105", "no pin", 10**30}))
+    made = reader.recommend("ann", wishes=wishes)
 
-    left = [pin for pin in first if pin not in seen | {105}]
-    assert [c.pin_id for c in made.candidates][: len(left)] == left
-    assert not seen & {c.pin_id for c in made.candidates}
+    assert len(made.candidates) == 20
+    assert not {*first, 105} & {c.pin_id for c in made.candidates}
+
+
+def test_who_has_seen_all_that_is_near_gets_nothing(reader_of):
+    reader = reader_of(profile_of([100]), n_candidates=10)
+    seen = frozenset(c.pin_id for c in reader.recommend("ann").candidates)
+
+    assert reader.recommend("ann", wishes=Wishes(exclude=seen)).candidates == []
+
+
+@pytest.mark.parametrize("pin", [2**63 - 1, -(2**63), 9_000_000_000_000_000_003])
+def test_ids_of_64_bits_are_excluded_and_blocked(reader_of, pin):
+    reader = reader_of(profile_of([100]), n_candidates=59)
+    ids = sorted([*range(101, 160), pin])
+    reader.embeddings = replace(reader.embeddings, pin_ids=pa.array(ids))
+    reader.profiles.users[key_of("ann")] = pack(profile_of([ids[5]]))
+
+    def candidates(**wishes):
+        return {c.pin_id for c in reader.recommend("ann", wishes=Wishes(**wishes)).candidates}
+
+    assert pin in candidates()
+    assert pin not in candidates(exclude=frozenset({str(pin)}))
+    reader.watch.pins = lambda: frozenset({str(pin)})
+    assert pin not in candidates()
 
 
 def test_no_candidate_is_farther_than_wished(reader_of):
@@ -337,13 +361,28 @@ def test_an_answer_does_not_depend_on_what_is_remembered(reader_of):
     assert sum(made.searched for made in warm) <= 12 < sum(made.searched for made in cold)
 
 
+def test_another_way_of_searching_is_another_memory(finished, user):
+    memory = Memory(1000)
+    for ef in (512, 64, 512):
+        with retrieve.open_live(change(finished, index={"hnsw_ef_search": ef}), memory) as reader:
+            searched = reader.recommend(user).searched
+        assert searched == (0 if memory.counts.hits else searched)
+        assert (searched > 0) == (memory.counts.hits == 0)
+
+
+def test_what_is_remembered_cannot_be_changed_by_who_gets_it(reader_of):
+    reader = reader_of(profile_of([100]))
+    (near,), _ = reader.near([100])
+    with pytest.raises(ValueError, match="read-only"):
+        near.rows[0] = 7
+
+
 def test_memory_goes_along_to_another_release_and_answers_for_its_own_index_alone(reader_of):
     reader = reader_of(profile_of([100]))
     reader.recommend("ann")
     other = reader_of(profile_of([100]), indexed=range(30))
     other.neighbours = reader.neighbours
-    index = other.release.index.model_copy(update={"version": "j"})
-    other.release = other.release.model_copy(update={"index": index})
+    other.search = "j"
 
     made = other.recommend("ann")
 

@@ -61,7 +61,11 @@ class Embeddings:
         """Return the row of a pin, -1 if it has none."""
         if pin is None:
             return -1
-        place = bisect_left(range(len(self.pin_ids)), pin, key=lambda i: self.pin_ids[i].as_py())
+        if isinstance(pin, int):
+            place = int(np.searchsorted(self.pin_ids.to_numpy(), pin))
+        else:
+            ids = self.pin_ids
+            place = bisect_left(range(len(ids)), pin, key=lambda i: ids[i].as_py())
         found = place < len(self.pin_ids) and self.pin_ids[place].as_py() == pin
         return place if found else -1
 

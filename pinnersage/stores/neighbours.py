@@ -1,15 +1,18 @@
 """Neighbours: what is near a medoid, remembered, so that a popular medoid is searched once.
 
 An index version never changes, so what was found in it stays right: an entry is named for the
-version, the depth of the search and the pin's row, and is forgotten only for room (or, in Redis,
-after a while without use: versions come and go). ``Memory`` belongs to one process, ``Shared`` to
-all that reach one Redis. Both may be used by several threads.
+version and how it is searched, the depth of the search and the pin's row, and is forgotten only for
+room (or, in Redis, after a while without use: versions come and go). ``Memory`` belongs to one
+process, ``Shared`` to all that reach one Redis. Both may be used by several threads.
 """
 
 import logging
+import struct
 import threading
+import time
+import zlib
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
@@ -22,8 +25,13 @@ from pinnersage.stores.redis_store import client_of
 
 log = logging.getLogger(__name__)
 
+_FORMAT = 1
+_HEADER = struct.Struct("<BI")
+"""Format, CRC-32 of the rest."""
 _ENTRY = 12
 """Bytes of a row and its cosine."""
+PAUSE = 5.0
+"""Seconds that a server which did not answer is left alone."""
 _PREFIX = "pinnersage:near"
 _SECONDS = 3 * 86_400
 """A shared entry is forgotten after as long without use."""
@@ -97,6 +105,8 @@ class Memory:
         """See ``Neighbours``."""
         with self._guard:
             for row, near in found.items():
+                near.rows.setflags(write=False)  # whoever gets it gets this very array
+                near.cosines.setflags(write=False)
                 self._entries[version, depth, row] = near
                 self._entries.move_to_end((version, depth, row))
             while len(self._entries) > self._size:
@@ -107,10 +117,11 @@ class Shared:
     """Entries in a Redis that several processes reach.
 
     A server that is away costs a search, never a request: what it did not answer counts as not
-    known, is counted in ``failures`` and logged.
+    known, is counted in ``failures`` and logged, and for ``PAUSE`` seconds it is not asked again.
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock, self._paused_until = clock, float("-inf")
         self.counts = Counts()
         self.failures = 0
         self.name = without_password(url)
@@ -119,6 +130,9 @@ class Shared:
     def get(self, version: str, depth: int, rows: Sequence[int]) -> list[Near | None]:
         """See ``Neighbours``."""
         found: list[Near | None] = [None] * len(rows)
+        if self._clock() < self._paused_until:
+            self.counts.misses += len(rows)
+            return found
         try:
             pipe = self._client.pipeline(transaction=False)
             for row in rows:
@@ -131,6 +145,8 @@ class Shared:
 
     def put(self, version: str, depth: int, found: Mapping[int, Near]) -> None:
         """See ``Neighbours``."""
+        if self._clock() < self._paused_until:
+            return
         try:
             pipe = self._client.pipeline(transaction=False)
             for row, near in found.items():
@@ -141,6 +157,7 @@ class Shared:
 
     def _failed(self, error: redis.RedisError) -> None:
         self.failures += 1
+        self._paused_until = self._clock() + PAUSE
         log.warning("%s does not answer, neighbours are searched: %s", self.name, error)
 
 
@@ -155,9 +172,16 @@ def _key(version: str, depth: int, row: int) -> str:
 
 
 def _packed(near: Near) -> bytes:
-    return near.rows.astype("<i8").tobytes() + near.cosines.astype("<f4").tobytes()
+    body = near.rows.astype("<i8").tobytes() + near.cosines.astype("<f4").tobytes()
+    return _HEADER.pack(_FORMAT, zlib.crc32(body)) + body
 
 
-def _unpacked(value: bytes) -> Near:
-    n = len(value) // _ENTRY
-    return Near(np.frombuffer(value, "<i8", n), np.frombuffer(value, "<f4", n, 8 * n))
+def _unpacked(value: bytes) -> Near | None:
+    """Return an entry; None for what is not one, or is damaged: it is searched for again."""
+    body = value[_HEADER.size :]
+    n, rest = divmod(len(body), _ENTRY)
+    if len(value) < _HEADER.size or rest:
+        return None
+    if _HEADER.unpack_from(value) != (_FORMAT, zlib.crc32(body)):
+        return None
+    return Near(np.frombuffer(body, "<i8", n), np.frombuffer(body, "<f4", n, 8 * n))

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from pinnersage.errors import ConfigError
-from pinnersage.stores.neighbours import Memory, Near, Shared
+from pinnersage.stores.neighbours import PAUSE, Memory, Near, Shared
 
 
 def near(n, first=0):
@@ -90,11 +90,16 @@ def test_threads_may_share_it():
 
 
 def test_a_server_that_is_away_costs_a_search_and_not_the_request(caplog):
-    known = Shared("redis://:pa55word@127.0.0.1:1/0")
+    now = [0.0]
+    known = Shared("redis://:pa55word@127.0.0.1:1/0", lambda: now[0])
     assert known.get("i1", 11, [5, 7]) == [None, None]
     known.put("i1", 11, {5: near(3)})
+    assert known.get("i1", 11, [5]) == [None]
+    assert known.failures == 1, "it is left alone for a while"
+    assert known.counts.misses == 3
+    now[0] += PAUSE
+    known.put("i1", 11, {5: near(3)})
     assert known.failures == 2
-    assert known.counts.misses == 2
     assert "127.0.0.1:1" in caplog.text
     assert "pa55word" not in caplog.text
 
@@ -103,6 +108,25 @@ def test_what_is_no_address_is_refused_without_its_password():
     with pytest.raises(ConfigError, match="is no address of a Redis server") as refused:
         Shared("http://:pa55word@x")
     assert "pa55word" not in str(refused.value)
+
+
+@pytest.mark.service
+@pytest.mark.parametrize("damage", [b"", b"xxxxx", b"x" * 25, b"x" * 29])
+def test_a_shared_entry_that_is_none_is_not_believed(redis_url, damage):
+    known = Shared(redis_url)
+    known.put("i1", 11, {5: near(3)})
+    (key,) = known._client.scan_iter("pinnersage:near:i1:11:5")
+    whole = known._client.get(key)
+    for value in (
+        damage,
+        whole[:-1],
+        whole[:-12],
+        whole[:9] + b"y" + whole[10:],
+        b"\x02" + whole[1:],
+    ):
+        known._client.set(key, value)
+        assert known.get("i1", 11, [5]) == [None]
+    known._client.delete(key)
 
 
 @pytest.mark.service
