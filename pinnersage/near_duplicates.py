@@ -132,6 +132,7 @@ def near_pairs(
             keys.append(worse * m + better)
             found.append(cosine[near])
             compared, alike = compared + first.size, alike + worse.size
+            # Twice: what one table repeats of the others is not known before it is through.
             if compared > CROWDED * m or alike > 2 * ALIKE * m:
                 return None
         known, places = np.unique(np.concatenate(keys), return_index=True)

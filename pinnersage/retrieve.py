@@ -135,7 +135,8 @@ class Reader:
         chosen = self._chosen(user_id, profile, draw, wishes)
         pins = [as_python(profile.pin_ids[i]) for i in chosen]
         near, searched = self.near(pins)
-        near = [self._wanted(one, wishes) for one in near]
+        unwanted = self._unwanted(wishes)
+        near = [wanted(one, unwanted, wishes.min_cosine) for one in near]
         picks = self._allocated(near, profile.importance[chosen], wishes)
         if wishes.relevance < 1:
             vectors = self.embeddings.matrix[[pick.row for pick in picks]]
@@ -192,15 +193,12 @@ class Reader:
     def _allocation(self, wishes: Wishes) -> Allocation:
         return wishes.allocation or self.config.allocation
 
-    def _wanted(self, near: Near, wishes: Wishes) -> Near:
-        """Return the neighbours without blocked pins and what the request does not want."""
-        if wishes.min_cosine > -1:
-            enough = near.cosines >= np.float32(wishes.min_cosine)
-            near = Near(near.rows[enough], near.cosines[enough])
-        if wishes.exclude:
-            excluded = self.embeddings.rows_of(as_ids(wishes.exclude, self.embeddings))
-            near = without(near, np.sort(excluded))
-        return without(near, self._blocked_rows())
+    def _unwanted(self, wishes: Wishes) -> np.ndarray:
+        """Return the rows of blocked pins, and of those that the request excludes, ascending."""
+        if not wishes.exclude:
+            return self._blocked_rows()
+        excluded = self.embeddings.rows_of(as_ids(wishes.exclude, self.embeddings))
+        return np.union1d(excluded, self._blocked_rows())
 
     def _blocked_rows(self) -> np.ndarray:
         """Return the rows of the blocked pins."""
@@ -303,6 +301,14 @@ def sample_medoids(
     size = min(size, importance.size)
     chances = importance / importance.sum()
     return rng.choice(importance.size, size=size, replace=False, p=chances).astype(np.intp)
+
+
+def wanted(near: Near, unwanted: np.ndarray, min_cosine: float) -> Near:
+    """Return the neighbours that are near enough and not among some rows, which ascend."""
+    if min_cosine > -1:
+        enough = near.cosines >= np.float32(min_cosine)
+        near = Near(near.rows[enough], near.cosines[enough])
+    return without(near, unwanted)
 
 
 def without(near: Near, rows: np.ndarray) -> Near:
