@@ -42,8 +42,6 @@ class RefineReport(BaseModel):
     kept: int
     dropped: dict[str, int]
     embeddings: str
-    takedown: str
-    """Of the pins that were blocked: it is in the reasons how many of them have an embedding."""
     version: str
     reused: bool
     """Whether an earlier day had judged the same pins by the same rules."""
@@ -76,7 +74,7 @@ def run(day: date, settings: Settings) -> RefineReport:
             f"{day}: none of {refined.num_rows:,} pins is worth indexing "
             f"({ {r['values']: r['counts'] for r in reasons} }). Lower index.min_quality."
         )
-    report: dict[str, Any] = {
+    report: dict[str, Any] = {  # takedown is for same_before; people read in dropped how many
         "pins": refined.num_rows,
         "kept": kept,
         "dropped": {item["values"]: item["counts"] for item in reasons},
