@@ -517,8 +517,8 @@ def recommend(
     if as_json:
         print_json(made)
         return
-    sampled = ", ".join(label(medoid) for medoid in made["medoids"])
-    console.print(f"User {user}, {made['day']}, draw {draw}. Sampled: {sampled}")
+    asked = ", ".join(label(medoid) for medoid in made["medoids"])
+    console.print(f"User {user}, {made['day']}, draw {draw}. Medoids asked: {asked}")
     console.print(f"{len(made['candidates'])} candidates; the first {top}:")
     table = Table("cosine", "pin", "because of", box=None)
     for row in made["candidates"][:top]:
