@@ -24,7 +24,7 @@ from pinnersage import near_duplicates
 from pinnersage.config import IndexConfig, RetrievalConfig
 from pinnersage.index import recall_at
 from pinnersage.release import Index, Medoids, Release
-from pinnersage.retrieve import Reader
+from pinnersage.retrieve import Context, Reader
 from pinnersage.stores.edge import EdgeStore
 from pinnersage.stores.embeddings import Embeddings
 from pinnersage.stores.folder import Folder
@@ -71,8 +71,8 @@ def measure(name: str) -> dict[str, Any]:
         profiles.write("p", users(scale, rng), {})
         with vectors.open("i") as index, profiles.open("p") as users_:
             table = Embeddings("e", DAY, matrix, pa.array(rows), Path(folder), "e")
-            watch = Watch(Folder(Path(folder)))
-            reader = Reader(release(), users_, table, index, config, Memory(scale.pins), watch)
+            context = Context(Memory(scale.pins), Watch(Folder(Path(folder))))
+            reader = Reader(release(), users_, table, index, config, context)
             facts = times(reader, scale, rng)
             recall = recall_at(index, matrix, rows, min(200, scale.pins))
     return {

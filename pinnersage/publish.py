@@ -1,8 +1,9 @@
 """Publish: a day's medoids to the key-value store, as a version of their own.
 
 Reads ``medoids/day=…``, which exists only if ``validate`` passed it. Writes one packed value a
-user under a new version; readers see it when ``release`` moves the pointer. The version is named
-for the day and its manifest, so publishing the same day again finds it there and writes nothing.
+user under a new version, and with it the day's popular pins; readers see it when ``release`` moves
+the pointer. The version is named for the day and its manifest, so publishing the same day again
+finds it there and writes nothing.
 """
 
 from collections.abc import Iterator
@@ -21,6 +22,9 @@ from pinnersage.stores import open_keyvalue, open_lake
 from pinnersage.stores.lake import Lake, Manifest, broken_file
 from pinnersage.stores.packing import pack_users
 
+POPULAR = 1000
+"""Most pins that are kept for users of whom nothing is known."""
+
 
 class PublishReport(BaseModel):
     """What was published."""
@@ -37,14 +41,15 @@ def run(day: date, settings: Settings) -> PublishReport:
     lake = open_lake(settings)
     manifest = lake.require("medoids", f"pinnersage validate --day {day}", day=day)
     version = keyvalue_version(manifest)
-    about = {
-        "day": day.isoformat(),
-        "medoids": manifest.version,
-        "embeddings": manifest.report["embeddings"],
-        "users": manifest.report["measures"]["n_users"],
-    }
     store = open_keyvalue(settings)
     try:
+        about = {
+            "day": day.isoformat(),
+            "medoids": manifest.version,
+            "embeddings": manifest.report["embeddings"],
+            "users": manifest.report["measures"]["n_users"],
+            "popular": popular(lake, manifest, settings),
+        }
         users = store.write(version, packed(lake, manifest), about)
     except duckdb.Error as error:
         raise queries.translate(error, f"publish {day}") from error
@@ -55,6 +60,17 @@ def run(day: date, settings: Settings) -> PublishReport:
             "The version was dropped; run validate and publish again. See runbook: publish count."
         )
     return PublishReport(day=day, users=users, version=version)
+
+
+def popular(lake: Lake, manifest: Manifest, settings: Settings) -> list[int | str]:
+    """Return the pins that are a medoid of the most users, those of the most first."""
+    paths = lake.paths(manifest)
+    if not paths:
+        return []
+    with lake.workspace() as work, queries.connect(work / "spill", settings.run) as con:
+        con.read_parquet(paths, hive_partitioning=False).create_view("medoids")
+        rows = con.sql(queries.text("medoids/popular"), params={"most": POPULAR}).fetchall()
+    return [pin for (pin,) in rows]
 
 
 def packed(lake: Lake, manifest: Manifest) -> Iterator[tuple[bytes, bytes]]:

@@ -59,7 +59,7 @@ class Recommendation:
     """Those that were sampled, in order of the draw."""
     candidates: list[Candidate]
     """Best first, equal cosines by pin; for ``round_robin``, in turns."""
-    searched: int = field(compare=False)
+    searched: frozenset[int | str] = field(compare=False)
     """Medoids that had to be searched for; the others' neighbours were remembered."""
 
 
@@ -77,8 +77,22 @@ class Wishes:
     """Below 1, maximal marginal relevance: the lower, the less alike are candidates in a row."""
 
 
+@dataclass(frozen=True)
+class Context:
+    """What readers of one process have in common, and keep when the release changes."""
+
+    neighbours: Neighbours
+    watch: takedown.Watch
+
+
+def open_context(settings: Settings) -> Context:
+    """Return the context that the settings choose, nothing remembered yet."""
+    record = takedown.record_of(settings)
+    return Context(open_neighbours(settings), takedown.Watch(record))
+
+
 class Reader:
-    """The live release, open for reading."""
+    """One release, open for reading; threads may share it."""
 
     def __init__(
         self,
@@ -87,8 +101,7 @@ class Reader:
         table: Embeddings,
         index: VectorReader | None,
         config: RetrievalConfig,
-        neighbours: Neighbours,
-        watch: takedown.Watch,
+        context: Context,
         search: str = "",
     ) -> None:
         self.release = release
@@ -96,8 +109,8 @@ class Reader:
         self.embeddings = table
         self.index = index
         self.config = config
-        self.neighbours = neighbours
-        self.watch = watch
+        self.neighbours = context.neighbours
+        self.watch = context.watch
         self.search = f"{release.index.version if release.index else ''}{search}"
         """Names what a search finds: the index, and how it is searched."""
         self._blocked: tuple[frozenset[str], np.ndarray] = (frozenset(), np.empty(0, np.intp))
@@ -137,7 +150,7 @@ class Reader:
         near, searched = self.near(pins)
         unwanted = self._unwanted(wishes)
         near = [wanted(one, unwanted, wishes.min_cosine) for one in near]
-        picks = self._allocated(near, profile.importance[chosen], wishes)
+        picks = self._allocated(near, profile.importance, chosen, wishes)
         if wishes.relevance < 1:
             vectors = self.embeddings.matrix[[pick.row for pick in picks]]
             picks = allocate.diverse(picks, vectors, wishes.relevance)
@@ -148,8 +161,32 @@ class Reader:
         ]
         return Recommendation(user_id, self.release.number, draw, pins, candidates, searched)
 
-    def near(self, medoids: list[int | str]) -> tuple[list[Near], int]:
-        """Return the pins nearest to each medoid, and how many medoids had to be searched for.
+    def popular(self, wishes: Wishes | None = None) -> list[int | str]:
+        """Return the day's popular pins, for a user of whom nothing is known; the first most so.
+
+        As many as a request may have candidates. Empty where the day was published by a version of
+        this code that kept none.
+        """
+        pins: list[int | str] = self.profiles.about.get("popular", [])
+        rows = self.embeddings.rows_of(pins)
+        unwanted = np.append(self._unwanted(wishes or Wishes()), -1)
+        kept = [pin for pin, row in zip(pins, rows, strict=True) if row not in unwanted]
+        return kept[: self.config.n_candidates]
+
+    def similar(self, pin: int | str) -> list[Candidate] | None:
+        """Return the pins nearest to a pin, best first; None for one that is not to be shown."""
+        (known,) = as_ids([pin], self.embeddings) or [None]
+        row = self.embeddings.row_of(known)
+        if known is None or row < 0 or row in self._blocked_rows():
+            return None
+        ((near,), _) = self.near([known])
+        near = without(near, self._blocked_rows())
+        found = self.embeddings.pin_ids.take(pa.array(near.rows, pa.int64())).to_pylist()
+        cosines = near.cosines.tolist()
+        return [Candidate(p, cosine, known) for p, cosine in zip(found, cosines, strict=True)]
+
+    def near(self, medoids: list[int | str]) -> tuple[list[Near], frozenset[int | str]]:
+        """Return the pins nearest to each medoid, and which medoids had to be searched for.
 
         As many as a request may have candidates, whatever is asked for: so an answer does not
         depend on what is remembered. A medoid is not its own neighbour. What is not remembered
@@ -170,6 +207,7 @@ class Reader:
         known = dict(zip(rows.tolist(), self.neighbours.get(version, depth, rows.tolist()),
                          strict=True))  # fmt: skip
         missing = [row for row, near in known.items() if near is None]
+        found: dict[int, Near] = {}
         if missing:
             queries = np.asarray(self.embeddings.matrix[missing], dtype=np.float32)
             result = self.index.search(queries, depth)
@@ -179,14 +217,21 @@ class Reader:
             }
             self.neighbours.put(version, depth, found)
             known |= found
-        return [near for row in rows.tolist() if (near := known[row]) is not None], len(missing)
+        searched = frozenset(m for m, row in zip(medoids, rows, strict=True) if row in found)
+        return [near for row in rows.tolist() if (near := known[row]) is not None], searched
 
     def _chosen(
         self, user_id: int | str, profile: Profile, draw: int, wishes: Wishes
     ) -> npt.NDArray[np.intp]:
-        """Return the positions of the medoids that are asked: some, or all by importance."""
-        if self._allocation(wishes) != "equal":
-            return np.arange(len(profile))
+        """Return the positions of the medoids that are asked, in the order of the draw or by rank.
+
+        Never more than may bring a candidate: a heavy user has hundreds.
+        """
+        allocation, most = self._allocation(wishes), self.config.n_candidates
+        if allocation == "round_robin":
+            return np.arange(min(len(profile), most))
+        if allocation == "proportional":
+            return np.flatnonzero(allocate.shares(profile.importance, most))
         rng = generator(user_id, self.release.medoids.day.isoformat(), draw)
         return sample_medoids(profile.importance, self.config.n_medoids, rng=rng)
 
@@ -210,14 +255,18 @@ class Reader:
         return rows
 
     def _allocated(
-        self, near: list[Near], importance: npt.NDArray[np.float64], wishes: Wishes
+        self,
+        near: list[Near],
+        importance: npt.NDArray[np.float64],
+        chosen: npt.NDArray[np.intp],
+        wishes: Wishes,
     ) -> list[Pick]:
-        """Return the candidates that the medoids bring."""
+        """Return the candidates that the chosen of a user's medoids bring."""
         most, allocation = self.config.n_candidates, self._allocation(wishes)
         if allocation == "round_robin":
             return allocate.in_turns(near, most)
         if allocation == "proportional":
-            return allocate.merged(near, allocate.shares(importance, most))
+            return allocate.merged(near, allocate.shares(importance, most)[chosen])
         return allocate.merged(near, [most // len(near)] * len(near))
 
     def close(self) -> None:
@@ -238,8 +287,8 @@ class Reader:
         self.close()
 
 
-def open_live(settings: Settings, neighbours: Neighbours | None = None) -> Reader:
-    """Open the live release; ``neighbours`` are those of an earlier reader, of any release.
+def open_live(settings: Settings, context: Context | None = None) -> Reader:
+    """Open the live release; ``context`` is that of earlier readers, of any release.
 
     Raises
     ------
@@ -249,6 +298,11 @@ def open_live(settings: Settings, neighbours: Neighbours | None = None) -> Reade
     release = Releases(settings).live()
     if release is None:
         raise DataError("Nothing is live yet. Run: pinnersage run --day YYYY-MM-DD")
+    return open_release(release, settings, context or open_context(settings))
+
+
+def open_release(release: Release, settings: Settings, context: Context) -> Reader:
+    """Open a release; see ``open_live``."""
     lake = open_lake(settings)
     with ExitStack() as opened:  # closes what is open when a later part fails
         profiles = opened.enter_context(open_keyvalue(settings).open(release.medoids.keyvalue))
@@ -258,11 +312,8 @@ def open_live(settings: Settings, neighbours: Neighbours | None = None) -> Reade
         refuse_mix(release, profiles.about, index.about if index else None)
         table = embeddings.named(lake, release.embeddings)
         opened.pop_all()
-    if neighbours is None:
-        neighbours = open_neighbours(settings)
-    watch = takedown.Watch(takedown.record_of(settings))
     search = f"/{settings.index.store}/{settings.index.hnsw_ef_search}"
-    return Reader(release, profiles, table, index, settings.retrieval, neighbours, watch, search)
+    return Reader(release, profiles, table, index, settings.retrieval, context, search)
 
 
 def refuse_mix(release: Release, profiles: dict[str, Any], index: dict[str, Any] | None) -> None:

@@ -2,15 +2,14 @@
 
     takedown/pins.json    every order ever given, the latest last; replaced by compare-and-swap
 
-One small record beside the releases, which every reader looks at again after ``SECONDS``: no index
-is rebuilt and no key-value version written for it. A reader leaves a blocked pin out of what it
-says, as a candidate and as a medoid, whatever the stores and memories still hold; the next
-``refine`` leaves it out of the index. An order is one swap: a crash leaves it given or not given,
-and giving it again changes nothing.
+One small record beside the releases, which every reader reads again within seconds
+(``stores.watched``): no index is rebuilt and no key-value version written for it. A reader leaves a
+blocked pin out of what it says, as a candidate and as a medoid, whatever the stores and memories
+still hold; the next ``refine`` leaves it out of the index. An order is one swap: a crash leaves it
+given or not given, and giving it again changes nothing.
 """
 
 import re
-import threading
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -24,10 +23,9 @@ from pinnersage.schema import IdType
 from pinnersage.stores import open_lake, open_storage
 from pinnersage.stores.lake import canonical
 from pinnersage.stores.storage import Storage
+from pinnersage.stores.watched import Watched
 
 RECORD = "pins.json"
-SECONDS, LONGEST = 2.0, 4.0
-"""For so long a reader believes what it read; and for so long while it is being read again."""
 ATTEMPTS = 20
 
 
@@ -177,7 +175,7 @@ def parsed(data: bytes | None, where: str) -> Orders:
 
 
 class Watch:
-    """The pins that are blocked, read again when what was read is ``SECONDS`` old.
+    """The pins that are blocked, as the record says now.
 
     Parameters
     ----------
@@ -188,34 +186,18 @@ class Watch:
     """
 
     def __init__(self, storage: Storage, clock: Callable[[], float] = time.monotonic) -> None:
-        self._storage, self._clock = storage, clock
-        self._guard = threading.Lock()
-        self._data: bytes | None = None
-        self._pins: frozenset[str] = frozenset()
-        self._read_at: float | None = None
+        gone = (
+            "and there were orders in it. Nothing is shown until it is restored. "
+            "See runbook: damaged takedown record."
+        )
+        self._record = Watched(
+            storage,
+            RECORD,
+            lambda data: frozenset(parsed(data, storage.where).blocked),
+            gone=gone,
+            clock=clock,
+        )
 
     def pins(self) -> frozenset[str]:
         """Return the blocked pins, as text."""
-        now, read_at = self._clock(), self._read_at
-        if read_at is not None and now - read_at < SECONDS:
-            return self._pins
-        # One thread reads; the others need not wait for it while what is known is young enough.
-        wait = read_at is None or now - read_at >= LONGEST
-        if self._guard.acquire(blocking=wait):
-            try:
-                if self._read_at == read_at:
-                    self._look(now)
-            finally:
-                self._guard.release()
-        return self._pins
-
-    def _look(self, now: float) -> None:
-        data = self._storage.read(RECORD)
-        if data is None and self._data is not None:
-            raise DataError(
-                f"{self._storage.where}/{RECORD} is gone, and there were orders in it. Nothing is "
-                "shown until it is restored. See runbook: damaged takedown record."
-            )
-        if data != self._data:
-            self._pins = frozenset(parsed(data, self._storage.where).blocked)
-        self._data, self._read_at = data, now
+        return self._record.value()

@@ -1,5 +1,6 @@
 """Publish: a day's medoids as a version of the key-value store."""
 
+from collections import Counter
 from datetime import timedelta
 
 import pyarrow as pa
@@ -120,3 +121,14 @@ def test_a_bucket_without_users_is_no_obstacle(make_home):
     assert len(manifest.files) < 24
     assert report.users == manifest.report["measures"]["n_users"] > 0
     assert_read_back(settings, report.version)
+
+
+def test_the_version_names_the_pins_that_are_a_medoid_of_the_most_users(finished):
+    users, actions = Counter(), Counter()
+    for row in table_of(finished).to_pylist():
+        users[row["pin_id"]] += 1
+        actions[row["pin_id"]] += row["n_actions"]
+    expected = sorted(users, key=lambda pin: (-users[pin], -actions[pin], pin))
+
+    with open_keyvalue(finished).open(publish.run(DAY, finished).version) as reader:
+        assert reader.about["popular"] == expected[: publish.POPULAR]

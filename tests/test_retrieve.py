@@ -10,11 +10,11 @@ import pytest
 from scipy.stats import chisquare
 from worlds import DAY, change
 
-from pinnersage import people, retrieve, takedown
+from pinnersage import allocate, people, retrieve, takedown
 from pinnersage.config import RetrievalConfig
 from pinnersage.errors import DataError
 from pinnersage.release import Index, Medoids, Release, Releases
-from pinnersage.retrieve import Reader, Wishes
+from pinnersage.retrieve import Context, Reader, Wishes
 from pinnersage.stores import open_keyvalue
 from pinnersage.stores.disk import write_atomically
 from pinnersage.stores.embeddings import Embeddings
@@ -146,8 +146,8 @@ def reader_of(tmp_path):
         )
         index = Exact(matrix, list(indexed))
         config = RetrievalConfig(**config)
-        watch = takedown.Watch(Folder(tmp_path))
-        return Reader(made, Profiles(ann=profile), table, index, config, Memory(100), watch)
+        context = Context(Memory(100), takedown.Watch(Folder(tmp_path)))
+        return Reader(made, Profiles(ann=profile), table, index, config, context)
 
     return make
 
@@ -335,7 +335,7 @@ def test_a_medoid_is_searched_for_once(reader_of):
 
     first, again = reader.recommend("ann"), reader.recommend("ann", draw=1)
 
-    assert (first.searched, again.searched) == (3, 0)
+    assert (first.searched, again.searched) == (set(first.medoids), set())
     assert reader.index.limits == [(3, 13)]
     assert first.candidates == again.candidates
     assert (reader.neighbours.counts.hits, reader.neighbours.counts.misses) == (3, 3)
@@ -347,7 +347,7 @@ def test_only_what_is_not_remembered_is_searched_for_in_one_batch(reader_of):
 
     _, searched = reader.near([100, 101, 102, 103])
 
-    assert searched == 2
+    assert searched == {100, 102}
     assert reader.index.limits == [(2, 13), (2, 13)]
 
 
@@ -358,16 +358,45 @@ def test_an_answer_does_not_depend_on_what_is_remembered(reader_of):
     warm = [reader.recommend("ann", draw=draw) for draw in range(8)]
 
     assert [made.candidates for made in warm] == [made.candidates for made in cold]
-    assert sum(made.searched for made in warm) <= 12 < sum(made.searched for made in cold)
+    searched = [sum(len(made.searched) for made in runs) for runs in (warm, cold)]
+    assert searched[0] <= 12 < searched[1]
+
+
+@pytest.mark.parametrize("allocation", ["proportional", "round_robin"])
+def test_medoids_that_could_bring_nothing_are_not_asked(reader_of, allocation):
+    pins, importance = [100 + i for i in range(40)], [2.0**-i + 0.05 for i in range(40)]
+    reader = reader_of(profile_of(pins, importance), n_candidates=12)
+
+    made = reader.recommend("ann", wishes=Wishes(allocation))
+
+    near, _ = reader.near(pins)
+    twin = (
+        allocate.merged(near, allocate.shares(np.array(importance), 12))
+        if allocation == "proportional"
+        else allocate.in_turns(near, 12)
+    )
+    assert [(c.pin_id - 100, c.cosine) for c in made.candidates] == [t[:2] for t in twin]
+    assert 1 < len(made.medoids) <= 12
+
+
+def test_similar_pins_are_the_nearest_and_never_the_pin_itself_or_a_blocked_one(reader_of):
+    reader = reader_of(profile_of([100]), n_candidates=9)
+    expected = by_brute_force(reader, [107], 9)
+
+    assert {c.pin_id: c.cosine for c in reader.similar(107)} == pytest.approx(
+        {pin: cosine for pin, (cosine, _) in expected.items()}
+    )
+    assert reader.similar(7) is None
+    assert reader.similar("no number") is None
 
 
 def test_another_way_of_searching_is_another_memory(finished, user):
-    memory = Memory(1000)
+    context = Context(Memory(1000), takedown.Watch(takedown.record_of(finished)))
+    searched = []
     for ef in (512, 64, 512):
-        with retrieve.open_live(change(finished, index={"hnsw_ef_search": ef}), memory) as reader:
-            searched = reader.recommend(user).searched
-        assert searched == (0 if memory.counts.hits else searched)
-        assert (searched > 0) == (memory.counts.hits == 0)
+        with retrieve.open_live(change(finished, index={"hnsw_ef_search": ef}), context) as reader:
+            searched.append(bool(reader.recommend(user).searched))
+    assert searched == [True, True, False]
 
 
 def test_what_is_remembered_cannot_be_changed_by_who_gets_it(reader_of):
@@ -386,7 +415,7 @@ def test_memory_goes_along_to_another_release_and_answers_for_its_own_index_alon
 
     made = other.recommend("ann")
 
-    assert made.searched == 1
+    assert made.searched == {100}
     assert {c.pin_id for c in made.candidates} == set(range(101, 130))
 
 

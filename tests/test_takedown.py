@@ -11,6 +11,7 @@ from worlds import DAY, change
 
 from pinnersage import index, people, refine, release, retrieve, takedown
 from pinnersage.errors import ConfigError, DataError
+from pinnersage.stores import watched
 from pinnersage.stores.folder import Folder
 from pinnersage.stores.lake import Lake
 
@@ -131,7 +132,7 @@ def test_a_record_that_vanishes_opens_nothing(settings):
     block(settings, "11")
     assert watch.pins() == {"11"}
     (settings.home / "takedown" / takedown.RECORD).unlink()
-    now[0] += takedown.SECONDS
+    now[0] += watched.SECONDS
     for _ in range(2):
         with pytest.raises(DataError, match="is gone, and there were orders in it"):
             watch.pins()
@@ -150,7 +151,7 @@ def test_a_slow_look_makes_nobody_wait_while_what_is_known_is_young(settings):
 
     storage.read = slow
     block(settings, "11")
-    now[0] = takedown.SECONDS
+    now[0] = watched.SECONDS
     with ThreadPoolExecutor(1) as pool:
         first = pool.submit(watch.pins)
         assert looking.wait(30)
@@ -168,14 +169,14 @@ def test_a_reader_knows_of_an_order_after_some_seconds_and_not_at_every_question
 
     assert watch.pins() == frozenset()
     block(settings, "11")
-    now[0] += takedown.SECONDS - 0.1
+    now[0] += watched.SECONDS - 0.1
     assert watch.pins() == frozenset()
     assert len(asked) == 1
     now[0] += 0.1
     assert watch.pins() == {"11"}
     assert watch.pins() is watch.pins(), "what is made from it can be kept"
     assert len(asked) == 2
-    assert takedown.LONGEST < 5
+    assert watched.LONGEST < 5
 
 
 # --- answers -------------------------------------------------------------------------------------
@@ -217,7 +218,7 @@ def test_a_blocked_pin_is_gone_from_every_answer_also_from_what_is_remembered(
 
     block(finished, candidate)
     block(finished, medoid)
-    reader.now += takedown.SECONDS
+    reader.now += watched.SECONDS
 
     after = said(reader, finished, user)
     assert after
@@ -225,7 +226,7 @@ def test_a_blocked_pin_is_gone_from_every_answer_also_from_what_is_remembered(
     assert len(reader.profile(user)) == len(before.medoids) - (candidate in before.medoids) - 1
     unblock(finished, candidate)
     unblock(finished, medoid)
-    reader.now += takedown.SECONDS
+    reader.now += watched.SECONDS
     assert reader.recommend(user, wishes=retrieve.Wishes("proportional")) == before
 
 
@@ -245,7 +246,7 @@ def test_another_takes_the_place_of_a_blocked_candidate(finished, user):
 def test_a_user_with_nothing_left_to_show_is_told_so(reader, finished, user):
     for pin in reader.profile(user).pin_ids:
         block(finished, pin)
-    reader.now += takedown.SECONDS
+    reader.now += watched.SECONDS
 
     assert reader.recommend(user) is None
     for ask in (people.clusters, partial(people.recommendation, draw=0)):
@@ -257,7 +258,7 @@ def test_an_unknown_pin_may_be_blocked_and_hinders_nothing(reader, finished, use
     before = reader.recommend(user)
     for pin in (2**63 - 1, -(2**63), -1):
         block(finished, pin)
-    reader.now += takedown.SECONDS
+    reader.now += watched.SECONDS
 
     assert reader.recommend(user) == before
 
