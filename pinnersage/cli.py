@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from datetime import UTC, date, datetime
 from importlib import import_module
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 from pydantic import BaseModel
@@ -525,6 +525,79 @@ def recommend(
         because = {"pin_id": row["medoid"], "title": row["medoid_title"]}
         table.add_row(f"{row['cosine']:.3f}", label(row), label(because))
     console.print(table)
+
+
+@app.command()
+def serve(
+    host: Annotated[str | None, typer.Option(help="Address. [default: service.host]")] = None,
+    port: Annotated[int | None, typer.Option(help="Port. [default: service.port]")] = None,
+    home: Home = None,
+) -> None:
+    """Serve the live release over HTTP, until stopped."""
+    from pinnersage.serve import keys
+    from pinnersage.serve import run as server
+
+    settings = settings_of(home)
+    given = {"host": host, "port": port}
+    changed = {name: value for name, value in given.items() if value is not None}
+    service = settings.service.model_copy(update=changed)
+    if not service.authentication:
+        console.print("service.authentication is off: whoever reaches the port is answered.")
+    elif not keys.read(settings).keys:
+        console.print("No key yet, so nobody is answered. Make one: pinnersage add-key NAME")
+    server.run(settings.model_copy(update={"service": service}))
+
+
+KeyName = Annotated[str, typer.Argument(metavar="NAME", help="Whose key it is.")]
+
+
+@app.command("add-key")
+def add_key(
+    name: KeyName,
+    role: Annotated[
+        Literal["reader", "admin"], typer.Option(help="A reader asks; an admin also orders.")
+    ] = "reader",
+    home: Home = None,
+    as_json: AsJson = False,
+) -> None:
+    """Make a key for the service; it is shown once and kept nowhere."""
+    import secrets
+
+    from pinnersage.serve import keys
+
+    key = secrets.token_urlsafe(32)
+    now = datetime.now(UTC)  # noqa: TID251 (the clock's place is here, at the edge)
+    made = keys.add(name, role, key, now, settings_of(home))
+    if as_json:
+        print_json({"name": made.name, "role": made.role, "key": key})
+        return
+    print(key)  # noqa: T201 (alone on a line of the output: a script takes it from there)
+    note = Console(stderr=True, highlight=False)
+    note.print(f"The key of {name}, a{'n' if role == 'admin' else ''} {role}. Keep it: it is shown")
+    note.print("once. Send it as: Authorization: Bearer KEY, or type it at /login.")
+
+
+@app.command("remove-key")
+def remove_key(name: KeyName, home: Home = None, as_json: AsJson = False) -> None:
+    """Make a key open nothing any more, within seconds."""
+    from pinnersage.serve import keys
+
+    tell(keys.remove(name, settings_of(home)), as_json=as_json, title="removed")
+
+
+@app.command("keys")
+def known_keys(home: Home = None, as_json: AsJson = False) -> None:
+    """List who has a key to the service; never the keys, which are not kept."""
+    from pinnersage.serve import keys
+
+    known = keys.read(settings_of(home)).keys
+    if as_json:
+        print_json([key.model_dump(mode="json") for key in known])
+        return
+    if not known:
+        console.print("No key yet. Make one: pinnersage add-key NAME")
+    for key in known:
+        console.print(f"{key.name}  {key.role}  since {key.made:%Y-%m-%d %H:%M} UTC")
 
 
 def label(row: dict[str, Any]) -> str:

@@ -191,6 +191,29 @@ class RetrievalConfig(Section):
     """Medoids whose neighbours a process remembers, 5 kB each; with Redis it remembers them."""
 
 
+class ServiceConfig(Section):
+    """How the live release is served over HTTP (``pinnersage serve``)."""
+
+    host: str = "127.0.0.1"
+    """Address that it listens on; put a proxy that speaks TLS before another one."""
+    port: Annotated[int, Field(ge=1, le=65_535)] = 8100
+    """Its port."""
+    workers: Annotated[int, Field(ge=1, le=256)] = 1
+    """Processes that share the port: a search keeps a process from doing anything else."""
+    threads: Annotated[int, Field(ge=1, le=256)] = 4
+    """Requests that one process works on at once; more helps where stores are servers."""
+    max_requests: PositiveInt = 64
+    """Most requests under way in one process; what comes beside them is answered 503."""
+    max_batch: PositiveInt = 100
+    """Most users in one request."""
+    max_body_kb: PositiveInt = 1024
+    """Longest body of a request, in kB."""
+    stop_seconds: PositiveInt = 30
+    """Longest wait, when it is stopped, for requests under way."""
+    authentication: bool = True
+    """Whether a request must show a key; ``pinnersage add-key NAME`` makes one."""
+
+
 class AlertConfig(Section):
     """Who hears of a failure, and from when on the live release is late."""
 
@@ -249,6 +272,7 @@ class Settings(BaseSettings):
     index: IndexConfig = IndexConfig()
     keyvalue: KeyValueConfig = KeyValueConfig()
     retrieval: RetrievalConfig = RetrievalConfig()
+    service: ServiceConfig = ServiceConfig()
     alerts: AlertConfig = AlertConfig()
     retention: RetentionConfig = RetentionConfig()
     run: RunConfig = RunConfig()
@@ -402,7 +426,7 @@ def _summary(kind: Any) -> str:
 def _toml_value(value: Any) -> str:
     if isinstance(value, tuple):
         return "[" + ", ".join(_toml_value(item) for item in value) + "]"
-    if isinstance(value, str):
+    if isinstance(value, str | bool):
         return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
     return repr(value)
 

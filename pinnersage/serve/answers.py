@@ -1,0 +1,254 @@
+"""Answers: what is asked with, and what comes back, as the OpenAPI document says it.
+
+An id is text or a whole number of 64 bits, as the lake has it. Every answer about users and pins
+names the release it comes from.
+"""
+
+from datetime import date, datetime
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, field_validator
+
+from pinnersage.config import Allocation
+from pinnersage.stores.packing import MAX_KEY_BYTES
+
+MAX_EXCLUDED = 1_000
+MAX_DRAW = 2**31 - 1
+
+
+def as_utf8(text: str) -> str:
+    """Refuse a text that cannot be an id."""
+    try:
+        size = len(text.encode())
+    except UnicodeEncodeError as error:
+        raise ValueError("no text in UTF-8") from error
+    if size > MAX_KEY_BYTES:
+        raise ValueError(f"{size:,} bytes as UTF-8 (limit {MAX_KEY_BYTES})")
+    return text
+
+
+def no_text(value: object) -> object:
+    """Refuse what would be taken for a number and is none."""
+    if isinstance(value, str | bool):
+        raise ValueError("no number")  # noqa: TRY004 (pydantic's protocol)
+    return value
+
+
+IdText = Annotated[str, Field(min_length=1, max_length=MAX_KEY_BYTES), AfterValidator(as_utf8)]
+Id = Annotated[IdText | Annotated[int, BeforeValidator(no_text)], Field(union_mode="left_to_right")]
+AnId = int | str
+Draw = Annotated[
+    int, Field(ge=0, le=MAX_DRAW, description="Another number, another sample of medoids.")
+]
+
+
+class Question(BaseModel):
+    """What is asked with: a name that is not known is an error, not a wish unheard."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+class Answer(BaseModel):
+    """What comes back."""
+
+
+class Wanted(Question):
+    """What a request wants otherwise than the settings say."""
+
+    draw: Draw = 0
+    allocation: Annotated[
+        Allocation | None, Field(description="Which medoids bring how many; default: the setting.")
+    ] = None
+    min_cosine: Annotated[
+        float, Field(ge=-1, le=1, description="Least cosine to the medoid that brings a pin.")
+    ] = -1.0
+    relevance: Annotated[
+        float, Field(ge=0, le=1, description="Below 1, candidates in a row are less alike.")
+    ] = 1.0
+    explain: Annotated[
+        bool, Field(description="Also say which medoid brought each candidate, and how.")
+    ] = False
+
+
+class OneUser(Wanted):
+    """Recommendations for one user, asked for in the query."""
+
+    user: Annotated[IdText, Field(examples=["u42"])]
+    exclude: Annotated[
+        list[IdText], Field(max_length=100, description="Pins that must not come; repeatable.")
+    ] = []
+
+
+class ManyUsers(Wanted):
+    """Recommendations for several users, or with many pins excluded."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"users": ["u42", "u7"], "exclude": ["p1"]}]}
+    )
+
+    users: Annotated[list[Id], Field(min_length=1)]
+    explain: Annotated[bool, Field(strict=True)] = False
+    exclude: Annotated[
+        list[Id], Field(max_length=MAX_EXCLUDED, description="Pins that must not come.")
+    ] = []
+
+    @field_validator("draw", "min_cosine", "relevance", mode="before")
+    @classmethod
+    def numbers_are_numbers(cls, value: object) -> object:
+        """Refuse a text: only a query has nothing else."""
+        return no_text(value)
+
+
+class OneUsersMedoids(Question):
+    """Whose medoids."""
+
+    user: Annotated[IdText, Field(examples=["u42"])]
+
+
+class OnePin(Question):
+    """Similar pins of which."""
+
+    pin: Annotated[IdText, Field(examples=["p17"])]
+    limit: Annotated[int, Field(ge=1, le=10_000, description="Most pins.")] = 100
+
+
+class Stamp(Answer):
+    """Where an answer comes from."""
+
+    release: Annotated[int, Field(examples=[12])]
+    day: Annotated[date, Field(description="The last day of actions in it.")]
+    embeddings: Annotated[str, Field(examples=["9f3c2a10be77"])]
+
+
+class Cluster(Answer):
+    """One of a user's interests."""
+
+    pin_id: Annotated[AnId, Field(description="Its medoid (eq. 2).", examples=["p17"])]
+    importance: Annotated[float, Field(description="Equation 3, at the end of the day.")]
+    n_actions: int
+    last_acted_at: datetime
+
+
+class UsersMedoids(Stamp):
+    """A user's clusters, most important first."""
+
+    user: AnId
+    clusters: list[Cluster]
+
+
+class Candidate(Answer):
+    """A pin for ranking."""
+
+    pin_id: Annotated[AnId, Field(examples=["p3"])]
+    cosine: Annotated[float | None, Field(description="To its medoid; null for a popular pin.")]
+    medoid: Annotated[
+        AnId | None, Field(description="With explain: which of the user's medoids brought it.")
+    ] = None
+    neighbours: Annotated[
+        Literal["searched", "remembered"] | None,
+        Field(description="With explain: how its medoid's neighbours were found."),
+    ] = None
+
+
+class Recommended(Answer):
+    """What one user is recommended."""
+
+    user: AnId
+    draw: int
+    fallback: Annotated[
+        bool,
+        Field(description="Nothing is known of the user: the candidates are the popular pins."),
+    ]
+    medoids: Annotated[list[AnId], Field(description="Those that were asked.")]
+    candidates: list[Candidate]
+
+
+class OneRecommended(Stamp, Recommended):
+    """Recommendations for one user."""
+
+
+class ManyRecommended(Stamp):
+    """Recommendations for several users, in the order of the question, of one release."""
+
+    results: list[Recommended]
+
+
+class SimilarPin(Answer):
+    """A pin near another."""
+
+    pin_id: AnId
+    cosine: float
+
+
+class Similar(Stamp):
+    """Pins near a pin, nearest first."""
+
+    pin: AnId
+    similar: list[SimilarPin]
+
+
+class Ready(Answer):
+    """Which release answers, and how old it is."""
+
+    ready: bool
+    release: int | None
+    day: date | None
+    age_hours: Annotated[float | None, Field(description="Since the end of the day.")]
+    problem: Annotated[str, Field(description="Why a newer release does not answer; else empty.")]
+
+
+class Healthy(Answer):
+    """The process answers."""
+
+    healthy: Literal[True] = True
+
+
+class AboutPin(Question):
+    """An order about a pin."""
+
+    pin: Id
+    reason: Annotated[
+        str,
+        Field(
+            max_length=1000,
+            pattern=r"[A-Za-z0-9]",
+            examples=["Court order 7/26"],
+            description="Why; with a letter or a digit in it.",
+        ),
+    ]
+
+
+class Ordered(Answer):
+    """What an order changed."""
+
+    pin: str
+    what: Literal["block", "unblock"]
+    by: Annotated[str, Field(description="The name of the key it was given with.")]
+    reason: str
+    changed: Annotated[bool, Field(description="False where it was in force already.")]
+    blocked: Annotated[int, Field(description="Pins that are blocked now.")]
+
+
+class Problem(Answer):
+    """Why there is no answer."""
+
+    error: Annotated[str, Field(examples=["user: Field required"])]
+
+
+def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """Return, for the OpenAPI document, the ways in which a route may refuse."""
+    says = {
+        401: "No key, or one that opens nothing.",
+        403: "A key that may not give orders.",
+        404: "Nothing is known of it, or no such id can be.",
+        413: "The body is too large.",
+        414: "The query is too long.",
+        400: "The body is no JSON.",
+        422: "A value is missing, unknown or out of its limits.",
+        503: "Nothing is live yet, too much is under way, or a store is away.",
+    }
+    always = {401, 503}
+    return {
+        status: {"model": Problem, "description": says[status]}
+        for status in sorted(always.union(statuses))
+    }

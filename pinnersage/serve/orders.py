@@ -1,0 +1,42 @@
+"""Orders: what changes something, behind a stronger key; on record with the key's name."""
+
+from collections.abc import Callable
+from datetime import datetime
+from typing import Annotated, Literal, cast
+
+from fastapi import APIRouter, Depends, HTTPException, Request
+
+from pinnersage import takedown
+from pinnersage.config import Settings
+from pinnersage.errors import ConfigError
+from pinnersage.serve import answers
+from pinnersage.serve.access import orders
+from pinnersage.serve.keys import Key
+
+router = APIRouter(prefix="/v1", tags=["orders"])
+By = Annotated[Key, Depends(orders)]
+refusals = answers.problems(400, 403, 404, 413, 422)
+
+
+@router.post("/block", responses=refusals)
+def block(asked: answers.AboutPin, request: Request, by: By) -> answers.Ordered:
+    """Take a pin down: within 5 seconds no process shows it, and no later index has it."""
+    return _about_pin("block", asked, request, by)
+
+
+@router.post("/unblock", responses=refusals)
+def unblock(asked: answers.AboutPin, request: Request, by: By) -> answers.Ordered:
+    """Let a pin that was taken down be shown again."""
+    return _about_pin("unblock", asked, request, by)
+
+
+def _about_pin(
+    what: Literal["block", "unblock"], asked: answers.AboutPin, request: Request, by: Key
+) -> answers.Ordered:
+    settings = cast("Settings", request.app.state.settings)
+    clock = cast("Callable[[], datetime]", request.app.state.clock)
+    try:
+        done = takedown.order(what, str(asked.pin), by.name, asked.reason, clock(), settings)
+    except ConfigError as error:
+        raise HTTPException(404, str(error)) from error  # no pin could have this id
+    return answers.Ordered.model_validate(done.model_dump())

@@ -1,0 +1,195 @@
+"""Routes: what can be asked, all of the release that is live."""
+
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from typing import Annotated, Any, cast
+
+from fastapi import APIRouter, Depends, HTTPException, Query, Request, Response
+from pydantic_core import to_json
+
+from pinnersage.extract import end_of
+from pinnersage.retrieve import Reader, Wishes, as_python
+from pinnersage.serve import answers, metrics
+from pinnersage.serve.access import reads
+from pinnersage.serve.live import Live
+
+EPOCH = datetime.fromisoformat("1970-01-01T00:00:00+00:00")
+
+router = APIRouter(prefix="/v1", dependencies=[Depends(reads)])
+probes = APIRouter(tags=["probes"])
+
+
+def live(request: Request) -> Live:
+    """Return what follows the live release."""
+    return cast("Live", request.app.state.live)
+
+
+def as_json(value: dict[str, Any], status: int = 200) -> Response:
+    """Return an answer that need not be checked again: it is made here and its shape is tested."""
+    return Response(to_json(value), status, media_type="application/json")
+
+
+@router.get(
+    "/medoids",
+    response_model=answers.UsersMedoids,
+    responses=answers.problems(404, 414, 422),
+    tags=["users"],
+)
+def medoids(
+    asked: Annotated[answers.OneUsersMedoids, Query()], following: Annotated[Live, Depends(live)]
+) -> Response:
+    """Return a user's medoids, most important first."""
+    with following.reader() as reader:
+        profile = reader.profile(asked.user)
+        if profile is None or not len(profile):
+            raise HTTPException(404, f"User {asked.user} has no clusters in this release.")
+        clusters = [
+            {
+                "pin_id": as_python(profile.pin_ids[i]),
+                "importance": float(profile.importance[i]),
+                "n_actions": int(profile.n_actions[i]),
+                "last_acted_at": EPOCH + timedelta(microseconds=int(profile.last_acted_at[i])),
+            }
+            for i in range(len(profile))
+        ]
+        return as_json(stamp(reader) | {"user": asked.user, "clusters": clusters})
+
+
+@router.get(
+    "/recommendations",
+    response_model=answers.OneRecommended,
+    responses=answers.problems(414, 422),
+    tags=["users"],
+)
+def recommendations(
+    asked: Annotated[answers.OneUser, Query()], following: Annotated[Live, Depends(live)]
+) -> Response:
+    """Recommend pins to a user; one of whom nothing is known gets the popular ones, marked so."""
+    with following.reader() as reader:
+        return as_json(stamp(reader) | recommended(reader, asked.user, asked, asked.exclude))
+
+
+@router.post(
+    "/recommendations",
+    response_model=answers.ManyRecommended,
+    responses=answers.problems(400, 413, 422),
+    tags=["users"],
+)
+def recommendations_of_many(
+    asked: answers.ManyUsers, request: Request, following: Annotated[Live, Depends(live)]
+) -> Response:
+    """Recommend pins to several users, all from one release."""
+    refuse_large(request, asked.users)
+    with following.reader() as reader:
+        results = [recommended(reader, user, asked, asked.exclude) for user in asked.users]
+        return as_json(stamp(reader) | {"results": results})
+
+
+@router.get(
+    "/similar",
+    response_model=answers.Similar,
+    responses=answers.problems(404, 414, 422),
+    tags=["pins"],
+)
+def similar(
+    asked: Annotated[answers.OnePin, Query()], following: Annotated[Live, Depends(live)]
+) -> Response:
+    """Return the pins nearest to a pin."""
+    with following.reader() as reader:
+        found = reader.similar(asked.pin)
+        if found is None:
+            raise HTTPException(404, f"Pin {asked.pin} has no embedding in this release.")
+        pins = [{"pin_id": c.pin_id, "cosine": c.cosine} for c in found[: asked.limit]]
+        return as_json(stamp(reader) | {"pin": asked.pin, "similar": pins})
+
+
+@probes.get("/health", response_model=answers.Healthy)
+def health() -> Response:
+    """Return that the process answers."""
+    return as_json({"healthy": True})
+
+
+@probes.get(
+    "/ready",
+    response_model=answers.Ready,
+    responses={503: {"model": answers.Ready, "description": "Nothing can be answered yet."}},
+)
+def ready(request: Request, following: Annotated[Live, Depends(live)]) -> Response:
+    """Return which release answers and how old it is; 503 while there is none."""
+    known = following.release
+    problem = "What is live cannot be opened; the log says why." if following.problem else ""
+    if known is None:
+        nothing: dict[str, Any] = {"ready": False, "release": None, "day": None, "age_hours": None}
+        return as_json(nothing | {"problem": problem or "Nothing is live yet."}, 503)
+    clock = cast("Callable[[], datetime]", request.app.state.clock)
+    age = (clock() - end_of(known.medoids.day)) / timedelta(hours=1)
+    facts = {"ready": True, "release": known.number, "day": known.medoids.day}
+    return as_json(facts | {"age_hours": round(age, 2), "problem": problem})
+
+
+@probes.get(
+    "/metrics",
+    dependencies=[Depends(reads)],
+    response_class=Response,
+    responses=answers.problems() | {200: {"content": {"text/plain": {}}}},
+)
+def counted() -> Response:
+    """Return what is counted, in Prometheus's text format."""
+    return Response(metrics.text(), media_type="text/plain; version=0.0.4")
+
+
+def recommended(
+    reader: Reader, user: int | str, wanted: answers.Wanted, exclude: list[Any]
+) -> dict[str, Any]:
+    """Return what a user is recommended, as ``answers.Recommended``."""
+    wishes = Wishes(
+        allocation=wanted.allocation,
+        exclude=frozenset(exclude),
+        min_cosine=wanted.min_cosine,
+        relevance=wanted.relevance,
+    )
+    made = reader.recommend(user, draw=wanted.draw, wishes=wishes)
+    if made is None:
+        metrics.FALLBACKS.inc()
+        candidates: list[dict[str, Any]] = [
+            {"pin_id": pin, "cosine": None} for pin in reader.popular(wishes)
+        ]
+    elif wanted.explain:
+        how = {m: "searched" if m in made.searched else "remembered" for m in made.medoids}
+        candidates = [
+            {
+                "pin_id": c.pin_id,
+                "cosine": c.cosine,
+                "medoid": c.medoid,
+                "neighbours": how[c.medoid],
+            }
+            for c in made.candidates
+        ]
+    else:
+        candidates = [{"pin_id": c.pin_id, "cosine": c.cosine} for c in made.candidates]
+    return {
+        "user": user,
+        "draw": wanted.draw,
+        "fallback": made is None,
+        "medoids": made.medoids if made else [],
+        "candidates": candidates,
+    }
+
+
+def stamp(reader: Reader) -> dict[str, Any]:
+    """Return where an answer comes from, as ``answers.Stamp``."""
+    release = reader.release
+    return {
+        "release": release.number,
+        "day": release.medoids.day,
+        "embeddings": release.embeddings,
+    }
+
+
+def refuse_large(request: Request, users: list[Any]) -> None:
+    """Refuse more users than one request may ask for."""
+    most: int = request.app.state.max_batch
+    if len(users) > most:
+        raise HTTPException(
+            422, f"users: {len(users):,} in one request (limit {most:,}). Ask in smaller batches."
+        )
