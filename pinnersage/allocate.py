@@ -5,7 +5,8 @@ Three policies. ``equal`` is the paper's: a few medoids are sampled, each brings
 the candidates by importance, the other takes them in turns, the most important medoid first.
 """
 
-from collections.abc import Iterator, Sequence
+import itertools
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -16,12 +17,21 @@ from pinnersage.stores.neighbours import Near
 Floats = npt.NDArray[np.float64]
 
 
-class Pick(NamedTuple):
-    """One candidate: its row, its cosine, and the medoid (by position) that brought it."""
+class Picks(NamedTuple):
+    """Candidates in their order: rows, cosines, and the medoid (by position) that brought each."""
 
-    row: int
-    cosine: float
-    medoid: int
+    rows: npt.NDArray[np.int64]
+    cosines: npt.NDArray[np.float32]
+    medoids: npt.NDArray[np.intp]
+
+    def __len__(self) -> int:
+        """Candidates."""
+        return len(self.rows)
+
+    def at(self, places: npt.NDArray[np.intp] | list[int]) -> "Picks":
+        """Return those at some places, in their order."""
+        places = np.asarray(places, np.intp)
+        return Picks(self.rows[places], self.cosines[places], self.medoids[places])
 
 
 def shares(importance: Floats, n_candidates: int) -> npt.NDArray[np.intp]:
@@ -46,48 +56,53 @@ def shares(importance: Floats, n_candidates: int) -> npt.NDArray[np.intp]:
     return whole
 
 
-def merged(near: Sequence[Near], each: Sequence[int] | npt.NDArray[np.intp]) -> list[Pick]:
+def merged(near: Sequence[Near], each: Sequence[int] | npt.NDArray[np.intp]) -> Picks:
     """Return the ``each[i]`` nearest pins of each medoid, best first, none twice.
 
     A pin that several brought keeps the nearest medoid, of equally near ones the first. Equal
     cosines stand by row.
     """
-    best: dict[int, Pick] = {}
-    for medoid, (found, most) in enumerate(zip(near, each, strict=True)):
-        for row, cosine in zip(found.rows[:most].tolist(), found.cosines.tolist(), strict=False):
-            if row not in best or cosine > best[row].cosine:
-                best[row] = Pick(row, cosine, medoid)
-    return sorted(best.values(), key=lambda pick: (-pick.cosine, pick.row))
+    given = _one_after_another(
+        [Near(n.rows[:most], n.cosines[:most]) for n, most in zip(near, each, strict=True)]
+    )
+    best_first = given.at(np.lexsort((given.medoids, given.rows, -given.cosines)))
+    _, first = np.unique(best_first.rows, return_index=True)
+    return best_first.at(np.sort(first))
 
 
-def in_turns(near: Sequence[Near], n_candidates: int) -> list[Pick]:
+def in_turns(near: Sequence[Near], n_candidates: int) -> Picks:
     """Return candidates taken from the medoids in turns, in the order that they were taken.
 
     In each turn a medoid gives its nearest pin that no other has given.
     """
-    taken: dict[int, Pick] = {}
-    queues = [_picks(found, medoid) for medoid, found in enumerate(near)]
-    while queues and len(taken) < n_candidates:
-        for queue in list(queues):
-            pick = next((pick for pick in queue if pick.row not in taken), None)
-            if pick is None:
-                queues.remove(queue)
+    given = _one_after_another(near)
+    starts = np.cumsum([0, *(len(one.rows) for one in near)]).tolist()
+    places = [iter(range(a, b)) for a, b in itertools.pairwise(starts)]
+    rows, taken = given.rows.tolist(), dict[int, int]()
+    while places and len(taken) < n_candidates:
+        for left in list(places):
+            place = next((place for place in left if rows[place] not in taken), None)
+            if place is None:
+                places.remove(left)
             elif len(taken) < n_candidates:
-                taken[pick.row] = pick
-    return list(taken.values())
+                taken[rows[place]] = place
+    return given.at(list(taken.values()))
 
 
-def _picks(found: Near, medoid: int) -> Iterator[Pick]:
-    for row, cosine in zip(found.rows.tolist(), found.cosines.tolist(), strict=True):
-        yield Pick(row, cosine, medoid)
+def _one_after_another(near: Sequence[Near]) -> Picks:
+    """Return what all medoids have near them, the first one's first."""
+    medoids = np.repeat(np.arange(len(near)), [len(one.rows) for one in near])
+    rows = [np.empty(0, np.int64), *(one.rows for one in near)]
+    cosines = [np.empty(0, np.float32), *(one.cosines for one in near)]
+    return Picks(np.concatenate(rows), np.concatenate(cosines), medoids)
 
 
-def diverse(picks: Sequence[Pick], vectors: npt.NDArray[Any], relevance: float) -> list[Pick]:
+def diverse(picks: Picks, vectors: npt.NDArray[Any], relevance: float) -> Picks:
     """Return the same candidates by maximal marginal relevance (Carbonell and Goldstein, 1998).
 
     Parameters
     ----------
-    picks : sequence of Pick
+    picks : Picks
     vectors : float[n, d]
         Unit vector of each candidate.
     relevance : float
@@ -95,20 +110,18 @@ def diverse(picks: Sequence[Pick], vectors: npt.NDArray[Any], relevance: float) 
 
     Returns
     -------
-    list of Pick
+    Picks
         Each next one has the largest ``relevance · cosine - (1 - relevance) · max cosine to those
         before``; of equal ones the earlier in ``picks``.
     """
-    if not picks:
-        return []
     vectors = np.asarray(vectors, dtype=np.float32)
-    gain = relevance * np.array([pick.cosine for pick in picks], dtype=np.float64)
+    gain = relevance * picks.cosines.astype(np.float64)
     nearest, free = np.full(len(picks), -np.inf), np.ones(len(picks), dtype=bool)
     order: list[int] = []
-    for _ in picks:
+    for _ in range(len(picks)):
         penalty = (1 - relevance) * nearest if order else 0.0
         chosen = int(np.argmax(np.where(free, gain - penalty, -np.inf)))
         order.append(chosen)
         free[chosen] = False
         nearest = np.maximum(nearest, vectors @ vectors[chosen])
-    return [picks[i] for i in order]
+    return picks.at(order)

@@ -19,7 +19,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from pinnersage import allocate, takedown
-from pinnersage.allocate import Pick
+from pinnersage.allocate import Picks
 from pinnersage.config import Allocation, RetrievalConfig, Settings
 from pinnersage.errors import DataError
 from pinnersage.release import Release, Releases
@@ -57,10 +57,20 @@ class Recommendation:
     draw: int
     medoids: list[int | str]
     """Those that were sampled, in order of the draw."""
-    candidates: list[Candidate]
-    """Best first, equal cosines by pin; for ``round_robin``, in turns."""
+    pin_ids: list[int | str]
+    """Candidates: best first, equal cosines by pin; for ``round_robin``, in turns."""
+    cosines: list[float]
+    """Of each candidate to the medoid that brought it."""
+    brought_by: list[int]
+    """Position of that medoid in ``medoids``: the nearest of them."""
     searched: frozenset[int | str] = field(compare=False)
     """Medoids that had to be searched for; the others' neighbours were remembered."""
+
+    @property
+    def candidates(self) -> list[Candidate]:
+        """The candidates one by one, each with its medoid."""
+        columns = zip(self.pin_ids, self.cosines, self.brought_by, strict=True)
+        return [Candidate(pin, cosine, self.medoids[i]) for pin, cosine, i in columns]
 
 
 @dataclass(frozen=True)
@@ -152,14 +162,18 @@ class Reader:
         near = [wanted(one, unwanted, wishes.min_cosine) for one in near]
         picks = self._allocated(near, profile.importance, chosen, wishes)
         if wishes.relevance < 1:
-            vectors = self.embeddings.matrix[[pick.row for pick in picks]]
+            vectors = self.embeddings.matrix[picks.rows]
             picks = allocate.diverse(picks, vectors, wishes.relevance)
-        found = self.embeddings.pin_ids.take(pa.array([pick.row for pick in picks], pa.int64()))
-        candidates = [
-            Candidate(pin, pick.cosine, pins[pick.medoid])
-            for pin, pick in zip(found.to_pylist(), picks, strict=True)
-        ]
-        return Recommendation(user_id, self.release.number, draw, pins, candidates, searched)
+        return Recommendation(
+            user_id=user_id,
+            release=self.release.number,
+            draw=draw,
+            medoids=pins,
+            pin_ids=self._pins(picks.rows),
+            cosines=picks.cosines.tolist(),
+            brought_by=picks.medoids.tolist(),
+            searched=searched,
+        )
 
     def popular(self, wishes: Wishes | None = None) -> list[int | str]:
         """Return the day's popular pins, for a user of whom nothing is known; the first most so.
@@ -181,9 +195,8 @@ class Reader:
             return None
         ((near,), _) = self.near([known])
         near = without(near, self._blocked_rows())
-        found = self.embeddings.pin_ids.take(pa.array(near.rows, pa.int64())).to_pylist()
-        cosines = near.cosines.tolist()
-        return [Candidate(p, cosine, known) for p, cosine in zip(found, cosines, strict=True)]
+        pins, cosines = self._pins(near.rows), near.cosines.tolist()
+        return [Candidate(other, c, known) for other, c in zip(pins, cosines, strict=True)]
 
     def near(self, medoids: list[int | str]) -> tuple[list[Near], frozenset[int | str]]:
         """Return the pins nearest to each medoid, and which medoids had to be searched for.
@@ -219,6 +232,10 @@ class Reader:
             known |= found
         searched = frozenset(m for m, row in zip(medoids, rows, strict=True) if row in found)
         return [near for row in rows.tolist() if (near := known[row]) is not None], searched
+
+    def _pins(self, rows: npt.NDArray[np.int64]) -> list[int | str]:
+        found: list[int | str] = self.embeddings.pin_ids.take(pa.array(rows)).to_pylist()
+        return found
 
     def _chosen(
         self, user_id: int | str, profile: Profile, draw: int, wishes: Wishes
@@ -260,7 +277,7 @@ class Reader:
         importance: npt.NDArray[np.float64],
         chosen: npt.NDArray[np.intp],
         wishes: Wishes,
-    ) -> list[Pick]:
+    ) -> Picks:
         """Return the candidates that the chosen of a user's medoids bring."""
         most, allocation = self.config.n_candidates, self._allocation(wishes)
         if allocation == "round_robin":

@@ -6,8 +6,22 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pinnersage import allocate
-from pinnersage.allocate import Pick
+from pinnersage.allocate import Picks
 from pinnersage.stores.neighbours import Near
+
+
+def listed(picks):
+    """Row, cosine and medoid of each candidate."""
+    return list(zip(*(column.tolist() for column in picks), strict=True))
+
+
+def picks_of(*listed):
+    """Candidates from (row, cosine, medoid)."""
+    rows, cosines, medoids = zip(*listed, strict=True) if listed else ((), (), ())
+    return Picks(
+        np.array(rows, np.int64), np.array(cosines, np.float32), np.array(medoids, np.intp)
+    )
+
 
 importances = st.lists(st.floats(1e-6, 1e6), min_size=1, max_size=12).map(np.array)
 
@@ -55,7 +69,7 @@ def test_merged_candidates_are_those_of_a_naive_twin(near, each):
             if row not in best or cosine > best[row][0]:
                 best[row] = (cosine, medoid)
     expected = sorted(((-cosine, row, medoid) for row, (cosine, medoid) in best.items()))
-    assert [(-pick.cosine, pick.row, pick.medoid) for pick in found] == expected
+    assert [(-cosine, row, medoid) for row, cosine, medoid in listed(found)] == expected
 
 
 @given(neighbours(), st.integers(0, 40))
@@ -67,9 +81,9 @@ def test_candidates_in_turns_are_those_of_a_naive_twin(near, n):
             for row, cosine in zip(one.rows.tolist(), one.cosines.tolist(), strict=True):
                 if row not in given_:
                     given_.add(row)
-                    expected.append(Pick(row, cosine, medoid))
+                    expected.append((row, cosine, medoid))
                     break
-    assert found == expected[:n]
+    assert listed(found) == expected[:n]
 
 
 def test_in_the_first_turn_each_medoid_is_heard_once():
@@ -79,7 +93,7 @@ def test_in_the_first_turn_each_medoid_is_heard_once():
         Near(np.array([], np.int64), np.array([], np.float32)),
     ]
     found = allocate.in_turns(near, 10)
-    assert [(pick.row, pick.medoid) for pick in found] == [(1, 0), (4, 1), (2, 0), (3, 0)]
+    assert [(row, medoid) for row, _, medoid in listed(found)] == [(1, 0), (4, 1), (2, 0), (3, 0)]
 
 
 @st.composite
@@ -92,40 +106,40 @@ def pictured(draw):
         vectors[n - 1] = vectors[0]
     vectors = (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
     cosines = sorted(rng.uniform(-1, 1, n).tolist(), reverse=True)
-    return [Pick(row, cosine, 0) for row, cosine in enumerate(cosines)], vectors
+    return picks_of(*((row, cosine, 0) for row, cosine in enumerate(cosines))), vectors
 
 
 @given(pictured(), st.floats(0, 1))
 def test_diverse_order_is_that_of_a_naive_twin(drawn, relevance):
     picks, vectors = drawn
-    found = allocate.diverse(picks, vectors, relevance)
-    assert sorted(found) == sorted(picks), "the same candidates"
+    found = listed(allocate.diverse(picks, vectors, relevance))
+    assert sorted(found) == sorted(listed(picks)), "the same candidates"
     wide = vectors.astype(np.float64)
     for place, pick in enumerate(found):
-        before = [wide[one.row] for one in found[:place]]
+        before = [wide[row] for row, *_ in found[:place]]
 
         def gain(one, before=before):
-            alike = max((float(v @ wide[one.row]) for v in before), default=0.0)
-            return relevance * one.cosine - (1 - relevance) * alike
+            alike = max((float(v @ wide[one[0]]) for v in before), default=0.0)
+            return relevance * one[1] - (1 - relevance) * alike
 
         assert gain(pick) >= max(gain(one) for one in found[place:]) - 1e-5
 
 
 def test_full_relevance_keeps_the_order():
-    picks = [Pick(0, 0.9, 0), Pick(1, 0.9, 1), Pick(2, 0.1, 0)]
+    picks = picks_of((0, 0.9, 0), (1, 0.9, 1), (2, 0.1, 0))
     vectors = np.eye(3, dtype=np.float32)
-    assert allocate.diverse(picks, vectors, 1.0) == picks
+    assert listed(allocate.diverse(picks, vectors, 1.0)) == listed(picks)
 
 
 def test_a_copy_of_the_first_goes_last_where_variety_is_wanted():
     vectors = np.array([[1, 0], [1, 0], [0, 1]], np.float32)
-    picks = [Pick(0, 0.9, 0), Pick(1, 0.89, 0), Pick(2, 0.3, 1)]
-    assert [pick.row for pick in allocate.diverse(picks, vectors, 0.5)] == [0, 2, 1]
+    picks = picks_of((0, 0.9, 0), (1, 0.89, 0), (2, 0.3, 1))
+    assert allocate.diverse(picks, vectors, 0.5).rows.tolist() == [0, 2, 1]
 
 
 @pytest.mark.parametrize("n", [0, 5])
 def test_nothing_near_brings_nothing(n):
     empty = Near(np.array([], np.int64), np.array([], np.float32))
-    assert allocate.merged([empty], [n]) == []
-    assert allocate.in_turns([empty], n) == []
-    assert allocate.diverse([], np.empty((0, 3)), 0.5) == []
+    assert len(allocate.merged([empty], [n])) == 0
+    assert len(allocate.in_turns([empty], n)) == 0
+    assert len(allocate.diverse(picks_of(), np.empty((0, 3)), 0.5)) == 0

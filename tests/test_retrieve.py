@@ -375,7 +375,8 @@ def test_medoids_that_could_bring_nothing_are_not_asked(reader_of, allocation):
         if allocation == "proportional"
         else allocate.in_turns(near, 12)
     )
-    assert [(c.pin_id - 100, c.cosine) for c in made.candidates] == [t[:2] for t in twin]
+    assert [pin - 100 for pin in made.pin_ids] == twin.rows.tolist()
+    assert made.cosines == twin.cosines.tolist()
     assert 1 < len(made.medoids) <= 12
 
 

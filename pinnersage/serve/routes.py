@@ -149,24 +149,17 @@ def recommended(
         relevance=wanted.relevance,
     )
     made = reader.recommend(user, draw=wanted.draw, wishes=wishes)
+    candidates: list[dict[str, Any]]
     if made is None:
         metrics.FALLBACKS.inc()
-        candidates: list[dict[str, Any]] = [
-            {"pin_id": pin, "cosine": None} for pin in reader.popular(wishes)
-        ]
-    elif wanted.explain:
-        how = {m: "searched" if m in made.searched else "remembered" for m in made.medoids}
-        candidates = [
-            {
-                "pin_id": c.pin_id,
-                "cosine": c.cosine,
-                "medoid": c.medoid,
-                "neighbours": how[c.medoid],
-            }
-            for c in made.candidates
-        ]
+        candidates = [{"pin_id": pin, "cosine": None} for pin in reader.popular(wishes)]
     else:
-        candidates = [{"pin_id": c.pin_id, "cosine": c.cosine} for c in made.candidates]
+        columns = zip(made.pin_ids, made.cosines, strict=True)
+        candidates = [{"pin_id": pin, "cosine": cosine} for pin, cosine in columns]
+    if made and wanted.explain:
+        how = ["searched" if medoid in made.searched else "remembered" for medoid in made.medoids]
+        for candidate, by in zip(candidates, made.brought_by, strict=True):
+            candidate |= {"medoid": made.medoids[by], "neighbours": how[by]}
     return {
         "user": user,
         "draw": wanted.draw,
