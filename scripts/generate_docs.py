@@ -1,4 +1,4 @@
-"""Docs that are made from the code: tables, settings, commands, DAGs; and the benchmarks' page.
+"""Docs made from the code: tables, settings, commands, DAGs, API; and the benchmarks' page.
 
     python scripts/generate_docs.py            write them into docs/
     python scripts/generate_docs.py --check    exit code 1 if one is stale, naming it
@@ -10,7 +10,10 @@ or the machine.
 import json
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable
+from datetime import datetime
+from importlib import import_module
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
@@ -20,6 +23,7 @@ from typer.main import get_command
 
 from pinnersage import config, schema
 from pinnersage.cli import app
+from pinnersage.serve.app import make_app
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCS = ROOT / "docs"
@@ -92,7 +96,7 @@ def limits(key: FieldInfo) -> str:
         return " or ".join(f"`{choice}`" for choice in get_args(kind))
     if get_origin(kind) is tuple:
         return "list of text"
-    words = {str: "text", int: "whole number", float: "number"}[kind]  # type: ignore[index]
+    words = {str: "text", int: "whole number", float: "number", bool: "true or false"}[kind]  # type: ignore[index]
     bounds = []
     for item in key.metadata:
         for name, symbol in SYMBOLS.items():
@@ -175,15 +179,33 @@ def field_row(param: dict[str, Any]) -> str:
     return row(f"`{param['name']}`", ", ".join([kind, *limits]), default, param["says"] or "")
 
 
+def api() -> str:
+    """Return the page of the service: its routes, what each takes and what comes back."""
+    with tempfile.TemporaryDirectory() as home:
+        document = make_app(config.build(Path(home), {}), never).openapi()
+    lines = beside("scripts", "api_page").lines(document)
+    return page([*opening("API", "pinnersage/serve/"), *lines])
+
+
+def never() -> datetime:
+    """Stand for a clock that nobody looks at."""
+    raise AssertionError
+
+
 def benchmarks() -> str:
     """Return the page of the benchmarks' last saved run."""
-    folder = str(ROOT / "benchmarks")
-    sys.path.insert(0, folder)
+    text = beside("benchmarks", "docs_page").text()
+    return page([*opening("Benchmarks", "benchmarks/"), text])
+
+
+def beside(folder: str, name: str) -> Any:
+    """Return a module of a folder that is no package."""
+    path = str(ROOT / folder)
+    sys.path.insert(0, path)
     try:
-        import docs_page  # noqa: PLC0415 (its folder is no package)
+        return import_module(name)
     finally:
-        sys.path.remove(folder)
-    return page([*opening("Benchmarks", "benchmarks/"), docs_page.text()])
+        sys.path.remove(path)
 
 
 def opening(title: str, source: str) -> list[str]:
@@ -212,6 +234,7 @@ PAGES: dict[str, Callable[[], str]] = {
     "settings.md": settings,
     "commands.md": commands,
     "dags.md": dags,
+    "api.md": api,
     "benchmarks.md": benchmarks,
 }
 

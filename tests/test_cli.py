@@ -14,6 +14,7 @@ import typer
 from worlds import DAY
 
 from pinnersage import cli, config, maintain, stores
+from pinnersage.serve import keys
 
 COMMANDS = typer.main.get_command(cli.app).commands
 
@@ -354,3 +355,29 @@ def test_the_installed_program_fails_in_one_paragraph(home):
     assert done.stdout == ""
     assert done.stderr.startswith("Error: User nobody")
     assert "Traceback" not in done.stderr
+
+
+# --- keys of the service -------------------------------------------------------------------------
+
+
+def test_a_key_is_alone_on_a_line_of_the_output_and_shown_once(call, finished):
+    home = ("--home", finished.home)
+    _, out, err = call("add-key", "web", *home)
+    (key,) = out.split()
+    assert keys.Doorkeeper(keys.record_of(finished)).key_of(key).name == "web"
+    assert "it is shown" in err
+    assert key not in call("keys", *home)[1]
+    assert "web  reader  since" in call("keys", *home)[1]
+
+    call("remove-key", "web", *home)
+
+    assert keys.Doorkeeper(keys.record_of(finished)).key_of(key) is None
+    assert "No key yet" in call("keys", *home)[1]
+
+
+def test_a_key_for_a_machine(call, finished):
+    _, out, _ = call("add-key", "boss", "--role", "admin", "--json", "--home", finished.home)
+    told = json.loads(out)
+    assert (told["name"], told["role"]) == ("boss", "admin")
+    (kept,) = json.loads(call("keys", "--json", "--home", finished.home)[1])
+    assert kept["sha256"] == keys.digest(told["key"])

@@ -114,9 +114,10 @@ def test_airflow_services_share_one_set_of_settings():
     assert all(one == shared[0] for one in shared)
 
 
-def test_only_the_ui_has_a_port_and_only_on_this_host():
+def test_only_the_ui_and_the_service_have_a_port_and_only_on_this_host():
     assert {n: s["ports"] for n, s in SERVICES.items() if "ports" in s} == {
-        "api-server": ["${PINNERSAGE_LISTEN:-127.0.0.1:8080}:8080"]
+        "api-server": ["${PINNERSAGE_LISTEN:-127.0.0.1:8080}:8080"],
+        "serve": ["${PINNERSAGE_SERVE_LISTEN:-127.0.0.1:8100}:8100"],
     }
 
 

@@ -36,7 +36,7 @@ def no_text(value: object) -> object:
 
 IdText = Annotated[str, Field(min_length=1, max_length=MAX_KEY_BYTES), AfterValidator(as_utf8)]
 Id = Annotated[IdText | Annotated[int, BeforeValidator(no_text)], Field(union_mode="left_to_right")]
-AnId = int | str
+PlainId = int | str
 Draw = Annotated[
     int, Field(ge=0, le=MAX_DRAW, description="Another number, another sample of medoids.")
 ]
@@ -87,7 +87,9 @@ class ManyUsers(Wanted):
     )
 
     users: Annotated[list[Id], Field(min_length=1)]
-    explain: Annotated[bool, Field(strict=True)] = False
+    explain: Annotated[
+        bool, Field(strict=True, description="Also say which medoid brought each candidate.")
+    ] = False
     exclude: Annotated[
         list[Id], Field(max_length=MAX_EXCLUDED, description="Pins that must not come.")
     ] = []
@@ -123,7 +125,7 @@ class Stamp(Answer):
 class Cluster(Answer):
     """One of a user's interests."""
 
-    pin_id: Annotated[AnId, Field(description="Its medoid (eq. 2).", examples=["p17"])]
+    pin_id: Annotated[PlainId, Field(description="Its medoid (eq. 2).", examples=["p17"])]
     importance: Annotated[float, Field(description="Equation 3, at the end of the day.")]
     n_actions: int
     last_acted_at: datetime
@@ -132,17 +134,17 @@ class Cluster(Answer):
 class UsersMedoids(Stamp):
     """A user's clusters, most important first."""
 
-    user: AnId
+    user: PlainId
     clusters: list[Cluster]
 
 
 class Candidate(Answer):
     """A pin for ranking."""
 
-    pin_id: Annotated[AnId, Field(examples=["p3"])]
+    pin_id: Annotated[PlainId, Field(examples=["p3"])]
     cosine: Annotated[float | None, Field(description="To its medoid; null for a popular pin.")]
     medoid: Annotated[
-        AnId | None, Field(description="With explain: which of the user's medoids brought it.")
+        PlainId | None, Field(description="With explain: which of the user's medoids brought it.")
     ] = None
     neighbours: Annotated[
         Literal["searched", "remembered"] | None,
@@ -153,13 +155,13 @@ class Candidate(Answer):
 class Recommended(Answer):
     """What one user is recommended."""
 
-    user: AnId
+    user: PlainId
     draw: int
     fallback: Annotated[
         bool,
         Field(description="Nothing is known of the user: the candidates are the popular pins."),
     ]
-    medoids: Annotated[list[AnId], Field(description="Those that were asked.")]
+    medoids: Annotated[list[PlainId], Field(description="Those that were asked.")]
     candidates: list[Candidate]
 
 
@@ -176,14 +178,14 @@ class ManyRecommended(Stamp):
 class SimilarPin(Answer):
     """A pin near another."""
 
-    pin_id: AnId
+    pin_id: PlainId
     cosine: float
 
 
 class Similar(Stamp):
     """Pins near a pin, nearest first."""
 
-    pin: AnId
+    pin: PlainId
     similar: list[SimilarPin]
 
 
