@@ -61,7 +61,7 @@ bench: env ## Time kernels, stores and days against peers; ARGS=--quick, or see 
 	@$(PY) benchmarks/bench.py $(ARGS)
 
 .PHONY: up
-up: env ## Start Airflow's UI and scheduler; leaves them running
+up: env ## Start Airflow's UI and scheduler, and the service; leaves them running
 	@$(PY) scripts/airflow_runtime.py up
 
 .PHONY: down

@@ -8,8 +8,9 @@
     python scripts/airflow_runtime.py airflow ARGS...    any Airflow command, in this environment
 
 Everything lives under ``$PINNERSAGE_HOME/airflow`` (default ``.demo/home`` in the checkout).
-``up`` starts the components in a session of their own. Airflow moves each task into a process
-group of its own, so ``down`` ends what belongs to the session, not only to one group.
+``up`` starts the components, and ``pinnersage serve`` beside them, in a session of their own.
+Airflow moves each task into a process group of its own, so ``down`` ends what belongs to the
+session, not only to one group.
 """
 
 import argparse
@@ -36,6 +37,9 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 AIRFLOW = Path(sys.executable).with_name("airflow")
+PINNERSAGE = Path(sys.executable).with_name("pinnersage")
+SERVICE = "PINNERSAGE_UP_SERVICE"
+"""Tells the components the service's port."""
 
 CORES = os.cpu_count() or 1
 # Several machines together have more cores than this one: the variable says how many.
@@ -161,6 +165,9 @@ def up(env: dict[str, str], port: int | None, patience: float) -> None:
     print(f"  log           {record['log']}")
     if env.get("AIRFLOW__CORE__EXECUTOR") == "CeleryExecutor":
         print("  workers       on each machine: scripts/airflow_runtime.py worker")
+    if record.get("service"):
+        print(f"Service is up:  http://127.0.0.1:{record['service']}")
+        print(f"  log in with   the key in {home}/secrets/service_key")
     print("  stop          make down")
 
 
@@ -168,8 +175,10 @@ def start(env: dict[str, str], port: int | None) -> dict[str, Any]:
     """Start the components in a session of their own; returns and leaves its record."""
     home = Path(env["AIRFLOW_HOME"])
     port = port or free_port()
+    service = service_port(env)
     log = home / "up.log"
     env = env | {
+        SERVICE: str(service),
         "AIRFLOW__API__PORT": str(port),
         "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"http://127.0.0.1:{port}/execution/",
         # Where people open it: alerts link there.
@@ -191,16 +200,37 @@ def start(env: dict[str, str], port: int | None) -> dict[str, Any]:
         "started": started,
         "boot": boot(),
         "port": port,
+        "service": service,
         "log": str(log),
     }
     (home / "up.json").write_text(json.dumps(record))
     return record
 
 
+def service_port(env: dict[str, str]) -> int:
+    """Where to serve what is live, with a key for whoever reads the secrets; 0: nothing is set up.
+
+    Whoever has no settings yet has nothing to serve: ``pinnersage init`` makes them.
+    """
+    home, secret = Path(env["PINNERSAGE_HOME"]), Path(env["AIRFLOW_HOME"]) / "secrets/service_key"
+    if not (home / "pinnersage.toml").is_file():
+        return 0
+    if not secret.exists():
+        command = [str(PINNERSAGE), "add-key", f"make-up-{secrets.token_hex(3)}"]
+        made = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
+        if made.returncode:
+            raise SystemExit(made.stderr.strip())
+        secret.write_text(made.stdout.strip() + "\n")
+    return free_port(8100, 8199)
+
+
 def components() -> None:
     """Run the components until told to stop, or until one of them ends."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     children = {name[0]: subprocess.Popen([AIRFLOW, *name]) for name in COMPONENTS}
+    port = os.environ.get(SERVICE, "0")
+    if port != "0":
+        children["serve"] = subprocess.Popen([PINNERSAGE, "serve", "--port", port])
     try:
         while all(child.poll() is None for child in children.values()):
             time.sleep(0.5)
@@ -275,6 +305,8 @@ def status(env: dict[str, str]) -> None:
         raise SystemExit("Airflow is not running.")
     state = "healthy" if healthy(record["port"]) else "not healthy"
     print(f"Airflow is running, {state}: http://127.0.0.1:{record['port']}  (log {record['log']})")
+    if record.get("service"):
+        print(f"The service is at http://127.0.0.1:{record['service']}")
 
 
 # --- commands --------------------------------------------------------------------------------
@@ -388,7 +420,7 @@ def boot() -> str:
 # --- small things ----------------------------------------------------------------------------
 
 
-def free_port(first: int = 8080, last: int = 8179) -> int:
+def free_port(first: int = 8080, last: int = 8099) -> int:
     """First port of the range that nothing listens on."""
     for port in range(first, last + 1):
         with socket.socket() as probe:

@@ -41,7 +41,7 @@ def main() -> None:
         ("your own Parquet", "init --help"),
     ):
         print(f"  .venv/bin/pinnersage {command:<28}{'# ' + what if what else ''}")
-    print(f"  {'make up':<49}# Airflow's UI; make down stops it")
+    print(f"  {'make up':<49}# Airflow's UI and the service; make down stops them")
 
 
 def prepare() -> None:

@@ -3,6 +3,7 @@
 import json
 import os
 import stat
+import urllib.request
 from pathlib import Path
 
 import pytest
@@ -250,10 +251,20 @@ def test_a_record_of_another_process_is_not_ours_to_end(world):
 
 @pytest.mark.slow
 def test_up_and_down(world):
+    (world.home / "pinnersage.toml").write_text("")  # set up, so that there is something to serve
     with world.servers() as servers:
         assert "is up" in world.runtime("up").stdout  # again: the same one
         assert world.runtime("status").stdout.count(servers.url) == 1
-        pid = json.loads((world.airflow_home / "up.json").read_text())["pid"]
+        record = json.loads((world.airflow_home / "up.json").read_text())
+        pid, service = record["pid"], f"http://127.0.0.1:{record['service']}"
+        with urllib.request.urlopen(f"{service}/health", timeout=30) as answer:  # noqa: S310
+            assert json.load(answer) == {"healthy": True}
+        key = (world.airflow_home / "secrets" / "service_key").read_text().strip()
+        asked = urllib.request.Request(  # noqa: S310
+            f"{service}/metrics", headers={"Authorization": f"Bearer {key}"}
+        )
+        with urllib.request.urlopen(asked, timeout=30) as answer:  # noqa: S310
+            assert b"pinnersage_requests_total" in answer.read()
         assert set(servers.dags()) == set(DAGS)
         assert "No data found" in world.airflow("dags", "list-import-errors")
         assert all(dag["is_paused"] for dag in servers.dags().values())
