@@ -30,6 +30,7 @@ TESTED_ELSEWHERE = {
     "stores/redis_store.py": "test_keyvalue",
     "stores/edge.py": "test_vectors",
     "stores/edge_build.py": "test_vectors",
+    "stores/edge_feed.py": "test_vectors",
     "stores/qdrant.py": "test_vectors",
 }
 LONGEST_FUNCTION = 60

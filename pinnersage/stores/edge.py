@@ -2,44 +2,66 @@
 
 The engine holds Python's global lock while it builds, and a full disk under its memory maps is
 a signal, not an exception. So a child process builds (``edge_build``), fed through a pipe; what
-kills it leaves this process, and everything that readers see, as it was.
+kills it leaves this process, and everything that readers see, as it was. A version that differs
+little from another is made from a copy of its directory (decision 36).
 
 Opening a version replaces its two small files of settings by equal ones, so a reader needs the
 right to write in the directory. Several processes may read one version: its data files never
 change. To use more cores, use more processes.
 """
 
-import json
 import os
-import signal
-import subprocess
-import sys
-import threading
-from collections import deque
+import shutil
 from collections.abc import Mapping
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from qdrant_edge import EdgeShard, Query, SearchParams, SearchRequest
+from qdrant_edge import (
+    CountRequest,
+    EdgeShard,
+    FieldCondition,
+    MatchAny,
+    QuantizationSearchParams,
+    Query,
+    RangeFloat,
+    ScrollRequest,
+    SearchParams,
+    SearchRequest,
+)
+from qdrant_edge import Filter as EdgeFilter
 
-from pinnersage.errors import DataError, PinnerSageError, TransientError
-from pinnersage.stores.disk import DISK_FULL, Aside, disk_full
+from pinnersage.errors import DataError
+from pinnersage.stores.disk import disk_errors
+from pinnersage.stores.edge_feed import NO_ROWS, SHARD, Part, Points, build
+from pinnersage.stores.filters import (
+    CREATED,
+    NOTHING,
+    TOPIC,
+    UNKNOWN,
+    Attributes,
+    Filter,
+    check_filter,
+    differences,
+)
 from pinnersage.stores.vectors import (
+    OVERSAMPLING,
     Matrix,
     Neighbours,
+    Quantisation,
     VectorReader,
     arrange,
-    blocks,
     check_queries,
     check_shapes,
+    planned,
+    scanned_kb,
 )
 from pinnersage.stores.versions import Shelf
 
-_BLOCK = 1024
-_SHARD = "shard"
+_PAGE = 4096
+_FILTERS = 1000
+"""Filters whose counts a reader remembers."""
 
 
 class EdgeStore:
@@ -52,7 +74,11 @@ class EdgeStore:
     ef_search : int
         Candidates of a search that does not say.
     full_scan_kb : int
-        Below this many kB of vectors a search compares with all: it is exact and as fast.
+        Up to this many kB of vectors, or a quarter of the version's if that is more, a search
+        compares with all: it is exact and as fast.
+    quantisation : {"none", "int8"}
+        ``int8``: the graph is walked on vectors of a byte a number; what is found is then
+        compared in full.
     """
 
     def __init__(
@@ -63,10 +89,11 @@ class EdgeStore:
         ef_construct: int = 128,
         ef_search: int = 128,
         full_scan_kb: int = 1000,
+        quantisation: Quantisation = "none",
     ) -> None:
         self._shelf = Shelf(root)
-        self._graph = {"m": m, "ef_construct": ef_construct, "full_scan_kb": full_scan_kb}
-        self._ef_search = ef_search
+        self._graph = {"m": m, "ef_construct": ef_construct, "quantisation": quantisation}
+        self._ef_search, self._full_scan_kb = ef_search, full_scan_kb
 
     def build(
         self,
@@ -74,20 +101,61 @@ class EdgeStore:
         rows: npt.NDArray[np.int64],
         vectors: Matrix,
         about: Mapping[str, object],
+        attributes: Attributes = NOTHING,
     ) -> None:
         """See ``VectorStore``; a full disk or a killed builder is a ``TransientError``."""
         if version in self._shelf:
             return
-        check_shapes(version, rows, vectors)
-        facts = {"count": len(rows), "dimensions": vectors.shape[1], **self._graph}
+        check_shapes(version, rows, vectors, attributes)
+        n, dimensions = vectors.shape
+        facts = {
+            "count": n,
+            "dimensions": dimensions,
+            "filters": attributes.names,
+            "full_scan_kb": scanned_kb(self._full_scan_kb, n, dimensions),
+            **self._graph,
+        }
         with self._shelf.aside() as aside:
-            _build(aside, version, rows, vectors, facts)
+            build(aside, version, NO_ROWS, Points(rows, vectors, attributes), facts)
             self._shelf.finish(aside, version, {**facts, "about": dict(about)})
+
+    def refresh(
+        self,
+        version: str,
+        base: str,
+        rows: npt.NDArray[np.int64],
+        vectors: Matrix,
+        about: Mapping[str, object],
+        attributes: Attributes = NOTHING,
+        *,
+        most: float,
+    ) -> bool:
+        """See ``VectorStore``; another graph or quantisation is also built whole."""
+        if version in self._shelf:
+            return True
+        check_shapes(version, rows, vectors, attributes)
+        facts = self._shelf.facts(base)
+        same = {"filters": attributes.names, "dimensions": vectors.shape[1], **self._graph}
+        if {name: facts.get(name) for name in same} != same:
+            return False
+        with self.open(base) as reader:
+            known_rows, known = reader.points()
+        gone, new = differences(known_rows, known, rows, attributes)
+        if gone.size + new.size > most * len(rows):
+            return False
+        facts |= {"count": len(rows), "about": dict(about)}
+        sent = Points(rows[new], Part(vectors, new), attributes.part(new))
+        with self._shelf.aside() as aside:
+            with disk_errors(aside.path):
+                shutil.copytree(self._shelf.path(base) / SHARD, aside.path / SHARD)
+            build(aside, version, gone, sent, facts)
+            self._shelf.finish(aside, version, facts)
+        return True
 
     def open(self, version: str) -> "EdgeReader":
         """See ``VectorStore``."""
         facts = self._shelf.facts(version)
-        return EdgeReader(self._shelf.path(version) / _SHARD, facts, self._ef_search)
+        return EdgeReader(self._shelf.path(version) / SHARD, facts, self._ef_search)
 
     def versions(self) -> list[str]:
         """See ``VectorStore``."""
@@ -110,21 +178,81 @@ class EdgeReader(VectorReader):
     def __init__(self, path: Path, facts: dict[str, Any], ef_search: int) -> None:
         self.about: dict[str, Any] = facts["about"]
         self.dimensions: int = facts["dimensions"]
+        self.filters: list[str] = facts.get("filters", [])
         self._path, self._count, self._ef = path, int(facts["count"]), ef_search
+        self._full_scan_kb: int = facts["full_scan_kb"]
+        self._rescored = None
+        if facts.get("quantisation") == "int8":
+            self._rescored = QuantizationSearchParams(rescore=True, oversampling=OVERSAMPLING)
+        self._matching: dict[Filter, int] = {}
         self._closed = False
         self._load()
 
     def search(
-        self, queries: npt.NDArray[np.float32], limit: int, *, ef: int | None = None
+        self,
+        queries: npt.NDArray[np.float32],
+        limit: int,
+        *,
+        ef: int | None = None,
+        where: Filter | None = None,
     ) -> Neighbours:
         """See ``VectorReader``."""
-        if self._closed:
-            raise DataError(f"{self._path}: the reader is closed. Open it again.")
-        if self._process != os.getpid():
-            self._inherited.append(self._shard)
-            self._load()
+        shard = self._opened()
         queries = check_queries(queries, limit, self.dimensions)
-        return arrange([self._nearest(query, limit, ef or self._ef) for query in queries], limit)
+        check_filter(where, self.filters, self._path.parent)
+        matching = self._count if where is None else self._counted(where)
+        plan = planned(
+            limit, ef or self._ef, matching, self, self._full_scan_kb, filtered=where is not None
+        )
+        if not plan.due:
+            return arrange([([], [])] * len(queries), limit)
+        way = SearchParams(hnsw_ef=plan.ef, exact=plan.exact, quantization=self._rescored)
+        condition = None if where is None else _condition(where)
+
+        def ask(query: npt.NDArray[np.float32], how: SearchParams) -> list[Any]:
+            vector: Any = query  # the engine takes an array; its stubs know of lists only
+            points: list[Any] = shard.search(
+                SearchRequest(Query.Nearest(vector), plan.due, filter=condition, params=how)
+            )
+            return points
+
+        found = []
+        for query in queries:
+            points = ask(query, way)
+            # A walk over the graph misses points that it cannot reach, and may then find too few.
+            if len(points) < plan.due:
+                points = ask(query, SearchParams(exact=True))
+            found.append(([point.id for point in points], [point.score for point in points]))
+        return arrange(found, limit)
+
+    def holds(self, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
+        """See ``VectorReader``."""
+        asked = np.unique(rows[rows >= 0]).tolist()
+        there = self._opened().retrieve(asked, with_payload=False, with_vector=False)
+        return np.isin(rows, np.array([point.id for point in there], np.int64))
+
+    def points(self) -> tuple[npt.NDArray[np.int64], Attributes]:
+        """Return all rows, and what they carry."""
+        shard, rows, days, codes = self._opened(), [], [], []
+        topics: dict[str, int] = {}
+        offset = None
+        while True:
+            page, offset = shard.scroll(
+                ScrollRequest(offset, _PAGE, with_payload=True, with_vector=False)
+            )
+            for point in page:
+                carried = point.payload or {}
+                rows.append(point.id)
+                days.append(carried.get(CREATED, UNKNOWN))
+                topic = carried.get(TOPIC)
+                codes.append(-1 if topic is None else topics.setdefault(topic, len(topics)))
+            if offset is None:
+                break
+        return np.array(rows, np.int64), Attributes(
+            np.array(days, np.int64) if CREATED in self.filters else None,
+            np.array(codes, np.int32) if TOPIC in self.filters else None,
+            tuple(topics),
+        )
 
     def __len__(self) -> int:
         """See ``VectorReader``."""
@@ -136,6 +264,24 @@ class EdgeReader(VectorReader):
             self._shard.close()
         self._closed = True
 
+    def _opened(self) -> EdgeShard:
+        """Return the shard; a forked child opens its own."""
+        if self._closed:
+            raise DataError(f"{self._path}: the reader is closed. Open it again.")
+        if self._process != os.getpid():
+            self._inherited.append(self._shard)
+            self._load()
+        return self._shard
+
+    def _counted(self, where: Filter) -> int:
+        """Return how many points a filter lets through."""
+        if where not in self._matching:
+            if len(self._matching) >= _FILTERS:
+                self._matching.clear()
+            request = CountRequest(exact=True, filter=_condition(where))
+            self._matching[where] = self._opened().count(request)
+        return self._matching[where]
+
     def _load(self) -> None:
         try:
             self._shard = EdgeShard.load(str(self._path))
@@ -146,80 +292,11 @@ class EdgeReader(VectorReader):
             ) from error
         self._process = os.getpid()
 
-    def _nearest(
-        self, query: npt.NDArray[np.float32], limit: int, ef: int
-    ) -> tuple[list[int], list[float]]:
-        due = min(limit, self._count)
-        found = self._ask(query, due, SearchParams(hnsw_ef=ef, exact=due == self._count))
-        # A walk over the graph misses points that it cannot reach, and may then find too few.
-        if len(found) < due:
-            found = self._ask(query, due, SearchParams(exact=True))
-        return [point.id for point in found], [point.score for point in found]
 
-    def _ask(self, query: npt.NDArray[np.float32], limit: int, how: SearchParams) -> list[Any]:
-        vector: Any = query  # the engine takes an array; its stubs know of lists only
-        request = SearchRequest(query=Query.Nearest(vector), limit=limit, params=how)
-        points: list[Any] = self._shard.search(request)
-        return points
-
-
-def _build(
-    aside: Aside,
-    version: str,
-    rows: npt.NDArray[np.int64],
-    vectors: Matrix,
-    facts: dict[str, Any],
-) -> None:
-    """Run ``edge_build`` on ``aside`` and feed it; returns when the index is on the disk."""
-    order = {"path": str(aside.path / _SHARD), "block": _BLOCK, **facts}
-    child = subprocess.Popen(
-        [sys.executable, "-m", "pinnersage.stores.edge_build"],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        pass_fds=[aside.lock],  # were we killed, no sweep removes what the child still writes
-    )
-    assert child.stdin and child.stdout  # noqa: S101, PT018
-    said: deque[bytes] = deque(maxlen=15)
-    listener = threading.Thread(target=said.extend, args=[child.stdout], daemon=True)
-    listener.start()
-    try:
-        try:
-            child.stdin.write(json.dumps(order).encode() + b"\n")
-            for some_rows, some_vectors in blocks(version, rows, vectors, _BLOCK):
-                child.stdin.write(some_rows.data)
-                child.stdin.write(some_vectors.data)
-            child.stdin.close()
-        except BrokenPipeError:  # it died early; its last words say more
-            pass
-        code = child.wait()
-    finally:
-        child.kill()
-        child.wait()
-        listener.join()
-        child.stdout.close()
-        with suppress(BrokenPipeError):
-            child.stdin.close()
-    if code:
-        raise _failed(
-            version, code, b"".join(said).decode(errors="replace").strip(), aside.path.parent
-        )
-
-
-def _failed(version: str, code: int, said: str, root: Path) -> PinnerSageError:
-    if code in (-signal.SIGBUS, -signal.SIGXFSZ) or any(
-        f"os error {number})" in said or f"[Errno {number}]" in said for number in DISK_FULL
-    ):
-        return disk_full(
-            root, f"building {version!r} ended with {said[-300:] or f'signal {-code}'!r}"
-        )
-    if code < 0:
-        return TransientError(
-            f"{root}: the process that built {version!r} was killed by "
-            f"{signal.Signals(-code).name}. Nothing was published. Look for the out-of-memory "
-            f"killer, then build again. Its last words: {said[-2000:] or 'none'}"
-        )
-    return DataError(
-        f"{root}: the process that built {version!r} failed with code {code}. Nothing was "
-        f"published. Its last words:\n{said[-2000:]}"
-    )
+def _condition(where: Filter) -> EdgeFilter:
+    conditions: list[Any] = []
+    if where.since is not None:
+        conditions.append(FieldCondition(CREATED, range=RangeFloat(gte=float(where.since))))
+    if where.topics:
+        conditions.append(FieldCondition(TOPIC, match=MatchAny(list(where.topics))))
+    return EdgeFilter(must=conditions)

@@ -1,13 +1,15 @@
 """Edge build: the child process in which an HNSW index is built, fed through its input.
 
-Reads one line of JSON (path, count, dimensions, block, m, ef_construct, full_scan_kb), then
-blocks of rows (int64) and vectors (float32) as they lie in memory. Exits with 0 when the index
-is whole and on the disk; anything else it has to say goes to its error output.
+Reads one line of JSON (``Order``); then the rows to delete (int64); then blocks of rows and
+vectors (float32) as they lie in memory, behind each what its points carry as a line of JSON. A
+shard that is at the path already is changed, else one is made. Exits with 0 when the index is
+whole and on the disk; anything else it has to say goes to its error output.
 """
 
 import json
 import sys
-from typing import Any, BinaryIO
+from pathlib import Path
+from typing import Any, BinaryIO, TypedDict
 
 import numpy as np
 from qdrant_edge import (
@@ -17,7 +19,12 @@ from qdrant_edge import (
     EdgeShard,
     EdgeVectorParams,
     HnswIndexConfig,
+    IntegerIndexParams,
+    KeywordIndexParams,
+    Memory,
     Point,
+    ScalarQuantizationConfig,
+    ScalarType,
     UpdateOperation,
 )
 
@@ -25,25 +32,41 @@ from qdrant_edge import (
 _INDEX_FROM_KB = 1
 
 
+class Order(TypedDict):
+    """What is to be built."""
+
+    path: str
+    block: int
+    deleted: int
+    sent: int
+    """Vectors that are sent."""
+    count: int
+    """Vectors that must be there at the end."""
+    dimensions: int
+    m: int
+    ef_construct: int
+    full_scan_kb: int
+    quantisation: str
+    filters: list[str]
+
+
 def build(source: BinaryIO) -> None:
     """Build the index that ``source`` describes and carries."""
-    order: dict[str, Any] = json.loads(source.readline())
-    count, dimensions = order["count"], order["dimensions"]
-    shard = EdgeShard.create(order["path"], _config(order))
-    for start in range(0, count, order["block"]):
-        n = min(order["block"], count - start)
-        rows = np.frombuffer(_exactly(source, n * 8), np.int64).tolist()
-        # The engine takes arrays; its stubs know of lists only.
-        vectors: Any = np.frombuffer(_exactly(source, n * dimensions * 4), np.float32)
-        vectors = vectors.reshape(n, dimensions)
-        points = [Point(id=row, vector=v) for row, v in zip(rows, vectors, strict=True)]
-        shard.update(UpdateOperation.upsert_points(points))
+    order: Order = json.loads(source.readline())
+    shard = EdgeShard.load(order["path"]) if Path(order["path"]).is_dir() else _empty(order)
+    if order["deleted"]:
+        gone = np.frombuffer(_exactly(source, order["deleted"] * 8), np.int64).tolist()
+        shard.update(UpdateOperation.delete_points(gone))
+    for start in range(0, order["sent"], order["block"]):
+        n = min(order["block"], order["sent"] - start)
+        shard.update(UpdateOperation.upsert_points(_points(source, n, order["dimensions"])))
     shard.optimize()
     shard.flush()
     info = shard.info()
     shard.close()
     # What is too small to be indexed is compared with all; anything else must be in the graph.
-    small = count * dimensions * 4 < 2 * 1024 * _INDEX_FROM_KB
+    count = order["count"]
+    small = count * order["dimensions"] * 4 < 2 * 1024 * _INDEX_FROM_KB
     if info.points_count != count or (info.indexed_vectors_count != count and not small):
         sys.exit(
             f"Of {count:,} vectors {info.points_count:,} were stored and "
@@ -51,8 +74,30 @@ def build(source: BinaryIO) -> None:
         )
 
 
-def _config(order: dict[str, Any]) -> EdgeConfig:
+def _points(source: BinaryIO, n: int, dimensions: int) -> list[Point]:
+    rows = np.frombuffer(_exactly(source, n * 8), np.int64).tolist()
+    # The engine takes arrays; its stubs know of lists only.
+    vectors: Any = np.frombuffer(_exactly(source, n * dimensions * 4), np.float32)
+    vectors = vectors.reshape(n, dimensions)
+    carried = json.loads(source.readline()) or [None] * n
+    return [Point(*one) for one in zip(rows, vectors, carried, strict=True)]
+
+
+def _empty(order: Order) -> EdgeShard:
+    """Return a shard without points: the indexes that filters need must be there before them."""
+    shard = EdgeShard.create(order["path"], _config(order))
+    kinds: dict[str, Any] = {
+        "created": IntegerIndexParams(lookup=False, range=True, enable_hnsw=True),
+        "topic": KeywordIndexParams(enable_hnsw=True),
+    }
+    for name in order["filters"]:
+        shard.update(UpdateOperation.create_field_index(name, kinds[name]))
+    return shard
+
+
+def _config(order: Order) -> EdgeConfig:
     """No write-ahead log: with one a directory has a single opener, and we write once."""
+    int8 = ScalarQuantizationConfig(type=ScalarType.Int8, memory=Memory.Pinned)
     return EdgeConfig(
         vectors=EdgeVectorParams(size=order["dimensions"], distance=Distance.Cosine),
         hnsw_config=HnswIndexConfig(
@@ -60,6 +105,7 @@ def _config(order: dict[str, Any]) -> EdgeConfig:
             ef_construct=order["ef_construct"],
             full_scan_threshold=order["full_scan_kb"],
         ),
+        quantization_config=int8 if order["quantisation"] == "int8" else None,
         optimizers=EdgeOptimizersConfig(
             indexing_threshold=_INDEX_FROM_KB,
             default_segment_number=1,

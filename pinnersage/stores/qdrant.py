@@ -1,7 +1,8 @@
 """Qdrant: a version is a collection ``pinnersage-<version>`` of a Qdrant server.
 
 A collection counts as a version once its metadata says that it is complete, which is written
-last; one that never got so far is built again from nothing. One builder a version at a time.
+last; one that never got so far is built again from nothing. One builder a version at a time,
+and always whole: a server has no cheap copy of a collection to change.
 The alias ``pinnersage`` follows the live release, for other consumers; our own readers go by
 the release itself.
 
@@ -26,19 +27,26 @@ from qdrant_client.http.exceptions import UnexpectedResponse as Refused
 
 from pinnersage.errors import ConfigError, DataError, TransientError
 from pinnersage.stores.address import without_password
+from pinnersage.stores.filters import CREATED, NOTHING, TOPIC, Attributes, Filter, check_filter
 from pinnersage.stores.vectors import (
+    OVERSAMPLING,
     Matrix,
     Neighbours,
+    Quantisation,
     VectorReader,
     arrange,
     blocks,
     check_queries,
     check_shapes,
+    planned,
+    scanned_kb,
 )
 from pinnersage.stores.versions import check_name, unknown
 
 _BLOCK = 1024
 _INDEX_FROM_KB = 10
+_FILTERS = 1000
+"""Filters whose counts a reader remembers."""
 _LOOK_EVERY_SECONDS = 1.0
 
 
@@ -51,7 +59,7 @@ class QdrantStore:
         ``http://host:6333``, ``:memory:`` or ``path:<directory>``.
     prefix : str
         Start of the collections' names, and the alias.
-    m, ef_construct, ef_search, full_scan_kb : int
+    m, ef_construct, ef_search, full_scan_kb, quantisation
         As for ``EdgeStore``.
     time_limit_seconds : float
         Longest wait for the server to index a version.
@@ -67,13 +75,14 @@ class QdrantStore:
         ef_construct: int = 128,
         ef_search: int = 128,
         full_scan_kb: int = 1000,
+        quantisation: Quantisation = "none",
         time_limit_seconds: float = 3600,
     ) -> None:
-        self._graph = {"ef_construct": ef_construct, "full_scan_threshold": full_scan_kb}
+        self._ef_construct, self._full_scan_kb = ef_construct, full_scan_kb
+        self._quantisation = quantisation
         self._m, self._limit, self._prefix = m, time_limit_seconds, prefix
-        self._local = not location.startswith(("http://", "https://"))
-        # The local mode warns of settings that it does not use.
-        self.ef_search = None if self._local else ef_search
+        self.local = not location.startswith(("http://", "https://"))
+        self.ef_search = ef_search
         self.name, arguments = _client(location, api_key)
         with self.reached():
             self.client = QdrantClient(**arguments)
@@ -88,26 +97,47 @@ class QdrantStore:
         rows: npt.NDArray[np.int64],
         vectors: Matrix,
         about: Mapping[str, object],
+        attributes: Attributes = NOTHING,
     ) -> None:
         """See ``VectorStore``; a server that is away or too slow is a ``TransientError``."""
         name = self.collection(version)
         with self.reached():
             if self._facts(version) is not None:
                 return
-            check_shapes(version, rows, vectors)
+            check_shapes(version, rows, vectors, attributes)
+            n, dimensions = vectors.shape
+            facts = {
+                "count": n,
+                "dimensions": dimensions,
+                "filters": attributes.names,
+                "full_scan_kb": scanned_kb(self._full_scan_kb, n, dimensions),
+                "quantisation": self._quantisation,
+                "about": json.dumps(dict(about)),
+            }
             self.client.delete_collection(name)
             try:
-                self._load(name, version, rows, vectors)
-                self._index(name, len(rows), vectors.shape[1])
+                self._create(name, facts)
+                self._load(name, version, rows, vectors, attributes)
+                self._index(name, n, dimensions)
             except BaseException:
                 self._forget(name)
                 raise
-            facts = {
-                "count": len(rows),
-                "dimensions": vectors.shape[1],
-                "about": json.dumps(dict(about)),
-            }
             self.client.update_collection(name, metadata={"complete": True, **facts})
+
+    def refresh(
+        self,
+        version: str,
+        base: str,  # noqa: ARG002
+        rows: npt.NDArray[np.int64],  # noqa: ARG002
+        vectors: Matrix,  # noqa: ARG002
+        about: Mapping[str, object],  # noqa: ARG002
+        attributes: Attributes = NOTHING,  # noqa: ARG002
+        *,
+        most: float,  # noqa: ARG002
+    ) -> bool:
+        """See ``VectorStore``: False, unless the version is there; a server copies nothing."""
+        with self.reached():
+            return self._facts(version) is not None
 
     def open(self, version: str) -> "QdrantReader":
         """See ``VectorStore``."""
@@ -181,20 +211,54 @@ class QdrantStore:
         facts = self.client.get_collection(name).config.metadata or {}
         return facts if facts.get("complete") else None
 
-    def _load(self, name: str, version: str, rows: npt.NDArray[np.int64], vectors: Matrix) -> None:
-        """All points, without a graph: to build it once at the end is much faster."""
+    def _create(self, name: str, facts: Mapping[str, Any]) -> None:
+        """Make a collection without a graph, and the indexes that filters need, before any point.
+
+        Only what is indexed already shapes the graph: later, searches under a filter lose their
+        way.
+        """
+        scalar = models.ScalarQuantizationConfig(type=models.ScalarType.INT8, always_ram=True)
+        int8 = models.ScalarQuantization(scalar=scalar)
         self.client.create_collection(
             name,
             vectors_config=models.VectorParams(
-                size=vectors.shape[1], distance=models.Distance.COSINE
+                size=facts["dimensions"], distance=models.Distance.COSINE
             ),
-            hnsw_config=models.HnswConfigDiff(m=0, **self._graph),
+            hnsw_config=models.HnswConfigDiff(
+                m=0, ef_construct=self._ef_construct, full_scan_threshold=facts["full_scan_kb"]
+            ),
             optimizers_config=models.OptimizersConfigDiff(indexing_threshold=_INDEX_FROM_KB),
+            quantization_config=int8 if facts["quantisation"] == "int8" else None,
             metadata={"complete": False},
         )
-        for some_rows, some_vectors in blocks(version, rows, vectors, _BLOCK):
+        kinds: dict[str, Any] = {
+            CREATED: models.IntegerIndexParams(
+                type=models.IntegerIndexType.INTEGER, lookup=False, range=True, enable_hnsw=True
+            ),
+            TOPIC: models.KeywordIndexParams(
+                type=models.KeywordIndexType.KEYWORD, enable_hnsw=True
+            ),
+        }
+        for field in () if self.local else facts["filters"]:  # the local mode has no indexes
+            self.client.create_payload_index(name, field, field_schema=kinds[field], wait=True)
+
+    def _load(
+        self,
+        name: str,
+        version: str,
+        rows: npt.NDArray[np.int64],
+        vectors: Matrix,
+        attributes: Attributes,
+    ) -> None:
+        """All points, without a graph: to build it once at the end is much faster."""
+        for start, some_rows, some_vectors in blocks(version, rows, vectors, _BLOCK):
             self.client.upload_collection(
-                name, vectors=some_vectors, ids=some_rows.tolist(), batch_size=_BLOCK, wait=True
+                name,
+                vectors=some_vectors,
+                payload=attributes.part(slice(start, start + _BLOCK)).payloads(),
+                ids=some_rows.tolist(),
+                batch_size=_BLOCK,
+                wait=True,
             )
         stored = self.client.count(name, exact=True).count
         if stored != len(rows):
@@ -204,7 +268,7 @@ class QdrantStore:
 
     def _index(self, name: str, count: int, dimensions: int) -> None:
         """Turn the graph on, and wait until every vector is in it."""
-        if self._local:
+        if self.local:
             return
         self.client.update_collection(name, hnsw_config=models.HnswConfigDiff(m=self._m))
         end = time.monotonic() + self._limit
@@ -235,22 +299,49 @@ class QdrantReader(VectorReader):
     def __init__(self, store: QdrantStore, version: str, facts: dict[str, Any]) -> None:
         self.about: dict[str, Any] = json.loads(facts["about"])
         self.dimensions = int(facts["dimensions"])
+        self.filters = list(facts.get("filters", []))
         self._count, self._store = int(facts["count"]), store
         self._collection = store.collection(version)
+        self._full_scan_kb = int(facts.get("full_scan_kb", 0))
+        self._rescored = None
+        if facts.get("quantisation") == "int8":
+            self._rescored = models.QuantizationSearchParams(
+                rescore=True, oversampling=OVERSAMPLING
+            )
+        self._matching: dict[Filter, int] = {}
 
     def search(
-        self, queries: npt.NDArray[np.float32], limit: int, *, ef: int | None = None
+        self,
+        queries: npt.NDArray[np.float32],
+        limit: int,
+        *,
+        ef: int | None = None,
+        where: Filter | None = None,
     ) -> Neighbours:
         """See ``VectorReader``."""
         queries = check_queries(queries, limit, self.dimensions)
-        due = min(limit, self._count)
-        found = self._ask(queries, due, ef or self._store.ef_search)
+        check_filter(where, self.filters, self._collection)
+        matching = self._count if where is None else self._counted(where)
+        ef = ef or self._store.ef_search
+        plan = planned(limit, ef, matching, self, self._full_scan_kb, filtered=where is not None)
+        if not plan.due:
+            return arrange([([], [])] * len(queries), limit)
+        found = self._ask(queries, plan.due, None if plan.exact else plan.ef, where)
         # A walk over the graph misses points that it cannot reach, and may then find too few.
-        few = [i for i, (rows, _) in enumerate(found) if len(rows) < due]
+        few = [i for i, (rows, _) in enumerate(found) if len(rows) < plan.due]
         if few:
-            for i, hits in zip(few, self._ask(queries[few], due, None), strict=True):
+            for i, hits in zip(few, self._ask(queries[few], plan.due, None, where), strict=True):
                 found[i] = hits
         return arrange(found, limit)
+
+    def holds(self, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
+        """See ``VectorReader``."""
+        asked, there = np.unique(rows[rows >= 0]), []
+        with self._store.reached():
+            for start in range(0, len(asked), _BLOCK):
+                part = asked[start : start + _BLOCK].tolist()
+                there += self._store.client.retrieve(self._collection, part, with_payload=False)
+        return np.isin(rows, np.array([point.id for point in there], np.int64))
 
     def __len__(self) -> int:
         """See ``VectorReader``."""
@@ -259,20 +350,46 @@ class QdrantReader(VectorReader):
     def close(self) -> None:
         """See ``VectorReader``; the connection belongs to the store."""
 
+    def _counted(self, where: Filter) -> int:
+        """Return how many points a filter lets through."""
+        if where not in self._matching:
+            if len(self._matching) >= _FILTERS:
+                self._matching.clear()
+            with self._store.reached():
+                counted = self._store.client.count(
+                    self._collection, count_filter=_condition(where), exact=True
+                )
+            self._matching[where] = counted.count
+        return self._matching[where]
+
     def _ask(
-        self, queries: npt.NDArray[np.float32], limit: int, ef: int | None
+        self, queries: npt.NDArray[np.float32], limit: int, ef: int | None, where: Filter | None
     ) -> list[tuple[list[int], list[float]]]:
+        """Return rows and cosines of each query; without ``ef``, by comparing with all."""
         how = None
-        if self._store.ef_search is not None:
-            exact = ef is None or limit == self._count
-            how = models.SearchParams(hnsw_ef=None if exact else ef, exact=exact)
+        if not self._store.local:  # which warns of settings that it does not use
+            how = models.SearchParams(hnsw_ef=ef, exact=ef is None, quantization=self._rescored)
+        condition = None if where is None else _condition(where)
         requests = [
-            models.QueryRequest(query=query, limit=limit, params=how, with_payload=False)
+            models.QueryRequest(
+                query=query, filter=condition, limit=limit, params=how, with_payload=False
+            )
             for query in queries.tolist()
         ]
         with self._store.reached():
             answers = self._store.client.query_batch_points(self._collection, requests)
         return [([p.id for p in a.points], [p.score for p in a.points]) for a in answers]  # type: ignore[misc]
+
+
+def _condition(where: Filter) -> models.Filter:
+    conditions: list[Any] = []
+    if where.since is not None:
+        since = models.Range(gte=where.since)
+        conditions.append(models.FieldCondition(key=CREATED, range=since))
+    if where.topics:
+        topics = models.MatchAny(any=list(where.topics))
+        conditions.append(models.FieldCondition(key=TOPIC, match=topics))
+    return models.Filter(must=conditions)
 
 
 def _client(location: str, api_key: str | None) -> tuple[str, dict[str, Any]]:

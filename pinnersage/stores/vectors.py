@@ -1,20 +1,30 @@
 """Vectors: an index of unit vectors by row of the embeddings matrix, a version at a time.
 
-A version is built whole, once, and never changed; the release names the one that is read. A
+A version is complete or not there, and never changed; the release names the one that is read. A
 point's id is its row in the embeddings matrix, so an answer needs no payload: the sorted pin
-ids beside the matrix say which pin a row is.
+ids beside the matrix say which pin a row is. What a point carries besides is for filters alone
+(decision 35).
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, NamedTuple, Protocol, Self
+from math import ceil
+from typing import Any, Literal, NamedTuple, Protocol, Self
 
 import numpy as np
 import numpy.typing as npt
 
 from pinnersage.errors import DataError
+from pinnersage.stores.filters import NOTHING, Attributes, Filter
 
 Matrix = npt.NDArray[np.floating[Any]]
+Quantisation = Literal["none", "int8"]
+OVERSAMPLING = 2.0
+"""Of quantised vectors as many times the limit are found, and then compared in full."""
 _TOO_SHORT = 1e-6
+_NARROW = 4
+"""One in so many may be found: then to compare them all costs no more than a wide walk."""
+_WIDER = 8
+"""As many times the candidates keep a walk under a filter on its way."""
 
 
 class Neighbours(NamedTuple):
@@ -41,13 +51,21 @@ class VectorReader(Protocol):
         What the builder said about the version.
     dimensions : int
         Length of every vector.
+    filters : list of str
+        What a filter may ask: ``created``, ``topic``, both or neither.
     """
 
     about: dict[str, Any]
     dimensions: int
+    filters: list[str]
 
     def search(
-        self, queries: npt.NDArray[np.float32], limit: int, *, ef: int | None = None
+        self,
+        queries: npt.NDArray[np.float32],
+        limit: int,
+        *,
+        ef: int | None = None,
+        where: Filter | None = None,
     ) -> Neighbours:
         """Nearest rows of each query, by cosine.
 
@@ -59,8 +77,19 @@ class VectorReader(Protocol):
             Neighbours a query; more than the index holds is no error.
         ef : int, optional
             Candidates that the search keeps (at least ``limit``): more finds more and takes
-            longer. The store's ``ef_search`` unless given.
+            longer. The store's ``ef_search`` unless given. Under a filter eight times as many.
+        where : Filter, optional
+            Only points that it lets through; where they are few, all of them are compared.
+
+        Raises
+        ------
+        DataError
+            The filter asks what the version was built without.
         """
+        ...
+
+    def holds(self, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
+        """Which of these rows (int64[n]) are in the version: bool[n]."""
         ...
 
     def __len__(self) -> int:
@@ -89,6 +118,7 @@ class VectorStore(Protocol):
         rows: npt.NDArray[np.int64],
         vectors: Matrix,
         about: Mapping[str, object],
+        attributes: Attributes = NOTHING,
     ) -> None:
         """Build a whole version, or nothing that a reader could see.
 
@@ -102,6 +132,36 @@ class VectorStore(Protocol):
             May be a memory map; it is read in blocks, so memory does not grow with it.
         about : Mapping
             Anything that is JSON.
+        attributes : Attributes, optional
+            What filters may ask of each vector.
+        """
+        ...
+
+    def refresh(
+        self,
+        version: str,
+        base: str,
+        rows: npt.NDArray[np.int64],
+        vectors: Matrix,
+        about: Mapping[str, object],
+        attributes: Attributes = NOTHING,
+        *,
+        most: float,
+    ) -> bool:
+        """Make a version from a copy of another by what differs; as whole as a built one.
+
+        Parameters
+        ----------
+        base : str
+            A version that is there, of the same embeddings: a row has the same vector in both.
+        most : float
+            Largest share of changes: rows that came, went or carry other attributes, of ``rows``.
+
+        Returns
+        -------
+        bool
+            False, and nothing was done, where more changed, the two carry different kinds of
+            attributes, or the store cannot copy: ``build`` it then.
         """
         ...
 
@@ -125,8 +185,41 @@ class VectorStore(Protocol):
         ...
 
 
-def check_shapes(version: str, rows: npt.NDArray[np.int64], vectors: Matrix) -> None:
+class Plan(NamedTuple):
+    """How to search."""
+
+    due: int
+    """As many as can be found."""
+    exact: bool
+    """Whether to compare with all that the filter lets through."""
+    ef: int
+
+
+def planned(
+    limit: int, ef: int, matching: int, reader: VectorReader, full_scan_kb: int, *, filtered: bool
+) -> Plan:
+    """Return how to search among so many points.
+
+    A walk over the graph that may keep few of the points it meets loses its way; to compare all
+    is then exact and no slower. Above that it keeps more candidates.
+    """
+    narrow = filtered and matching * reader.dimensions * 4 <= full_scan_kb * 1024
+    due = min(limit, matching)
+    return Plan(due, narrow or due == len(reader), ef * _WIDER if filtered else ef)
+
+
+def scanned_kb(at_least: int, count: int, dimensions: int) -> int:
+    """Return up to how many kB of vectors a search compares with all."""
+    return max(at_least, ceil(count * dimensions * 4 / 1024 / _NARROW))
+
+
+def check_shapes(
+    version: str, rows: npt.NDArray[np.int64], vectors: Matrix, attributes: Attributes
+) -> None:
     """Refuse what cannot become an index."""
+    for known in (attributes.created, attributes.topic):
+        if known is not None and known.shape != rows.shape:
+            raise DataError(f"{version}: {rows.shape} rows and attributes of {known.shape}.")
     if vectors.ndim != 2 or rows.shape != vectors.shape[:1] or not vectors.size:  # noqa: PLR2004
         raise DataError(
             f"{version}: {rows.shape} rows and {vectors.shape} vectors make no index: it takes n "
@@ -141,8 +234,8 @@ def check_shapes(version: str, rows: npt.NDArray[np.int64], vectors: Matrix) -> 
 
 def blocks(
     version: str, rows: npt.NDArray[np.int64], vectors: Matrix, size: int
-) -> Iterator[tuple[npt.NDArray[np.int64], npt.NDArray[np.float32]]]:
-    """Rows and float32 vectors, ``size`` at a time, checked."""
+) -> Iterator[tuple[int, npt.NDArray[np.int64], npt.NDArray[np.float32]]]:
+    """Position of the first, rows and float32 vectors, ``size`` at a time, checked."""
     for start in range(0, len(rows), size):
         part = np.ascontiguousarray(vectors[start : start + size], dtype=np.float32)
         lengths = np.linalg.norm(part, axis=1)
@@ -152,7 +245,7 @@ def blocks(
                 f"{version}: the vector of row {rows[start + bad[0]]} has length "
                 f"{lengths[bad[0]]}: no direction to search by. Refine drops such pins."
             )
-        yield rows[start : start + size], part
+        yield start, rows[start : start + size], part
 
 
 def check_queries(

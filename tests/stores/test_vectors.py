@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 import uuid
+from datetime import date, timedelta
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ import pytest
 
 from pinnersage.errors import ConfigError, DataError, TransientError
 from pinnersage.stores.edge import EdgeStore
+from pinnersage.stores.filters import UNKNOWN, Attributes, Filter
 from pinnersage.stores.qdrant import QdrantStore
 
 ABOUT = {"embeddings": "v3", "refined": {"dropped": 12}, "note": None, "share": 0.25}
@@ -42,6 +44,49 @@ def exact(rows, vectors, queries, limit):
 # More than 1,024 rows make a second block on the way to every store.
 ROWS, VECTORS = scattered_rows(1200), clustered(1200, 24)
 QUERIES = clustered(20, 24, seed=0)
+
+
+TOPICS = ("birds", "cakes", "a b:c/ü", "rare")
+
+
+def day(number):
+    return date(1970, 1, 1) + timedelta(days=number)
+
+
+def carried(n, seed=0):
+    """Days 0 to 999 and topics, some unknown; ``rare`` is on the first alone."""
+    rng = np.random.default_rng(seed)
+    created = rng.integers(1000, size=n)
+    created[rng.random(n) < 0.1] = UNKNOWN
+    topic = rng.integers(-1, 3, size=n).astype(np.int32)
+    topic[0] = 3
+    return Attributes(created, topic, TOPICS)
+
+
+def lets_through(where, attributes):
+    """The naive twin of a filter: bool[n]."""
+    names = [None if code < 0 else attributes.topics[code] for code in attributes.topic]
+    return np.array(
+        [
+            (where.fresh_since is None or (made != UNKNOWN and day(made) >= where.fresh_since))
+            and (not where.topics or name in where.topics)
+            for made, name in zip(attributes.created.tolist(), names, strict=True)
+        ]
+    )
+
+
+FILTERS = [
+    Filter(),
+    Filter(fresh_since=day(0)),
+    Filter(fresh_since=day(500)),
+    Filter(fresh_since=day(990)),
+    Filter(topics=("birds",)),
+    Filter(topics=("cakes", "a b:c/ü", "no such")),
+    Filter(topics=("rare",)),
+    Filter(fresh_since=day(300), topics=("birds", "cakes")),
+    Filter(fresh_since=day(1001)),
+    Filter(topics=("no such",)),
+]
 
 
 @pytest.fixture(params=["edge", "qdrant-memory", "qdrant-path", "qdrant-server"])
@@ -95,6 +140,82 @@ def test_neighbours_are_those_of_exact_search(store, rows, vectors):
     for query, near, cosines in zip(QUERIES, found.rows.tolist(), found.cosines, strict=True):
         true = vectors[[where[row] for row in near]] @ query
         np.testing.assert_allclose(cosines, true, atol=1e-5)
+
+
+@pytest.mark.parametrize("where", FILTERS, ids=str)
+def test_neighbours_under_a_filter_are_those_of_exact_search(store, rows, vectors, where):
+    attributes = carried(len(rows))
+    store.build("v1", rows, vectors, ABOUT, attributes)
+    with store.open("v1") as reader:
+        assert reader.filters == ["created", "topic"]
+        found = reader.search(QUERIES, 50, where=where)
+    inside = lets_through(where, attributes)
+    best, _ = exact(rows[inside], vectors[inside], QUERIES, 50)
+    n = best.shape[1]
+    assert (found.rows[:, n:] == -1).all()
+    assert np.isnan(found.cosines[:, n:]).all()
+    assert np.isin(found.rows[:, :n], rows[inside]).all()
+    shared = [len(set(a) & set(b)) for a, b in zip(found.rows[:, :n], best, strict=True)]
+    assert sum(shared) >= 0.95 * best.size
+
+
+@pytest.mark.parametrize(
+    ("kind", "where", "missing"),
+    [
+        ("nothing", Filter(fresh_since=day(1)), "created"),
+        ("nothing", Filter(topics=("birds",)), "topic"),
+        ("created", Filter(fresh_since=day(1), topics=("birds",)), "topic"),
+        ("topic", Filter(fresh_since=day(1), topics=("birds",)), "created"),
+    ],
+)
+def test_a_filter_on_what_no_point_carries_is_an_error_and_no_empty_answer(
+    store, kind, where, missing
+):
+    every = carried(20)
+    attributes = {
+        "nothing": Attributes(),
+        "created": Attributes(created=every.created),
+        "topic": Attributes(None, every.topic, every.topics),
+    }[kind]
+    store.build("v1", ROWS[:20], VECTORS[:20], {}, attributes)
+    with store.open("v1") as reader:
+        assert reader.filters == ([] if kind == "nothing" else [kind])
+        with pytest.raises(DataError, match=f"without {missing}, .*cannot be filtered"):
+            reader.search(QUERIES, 5, where=where)
+        assert (reader.search(QUERIES, 5, where=Filter()).rows >= 0).all()
+
+
+def test_a_version_says_which_rows_it_holds(store, rows, vectors):
+    store.build("v1", rows, vectors, {})
+    asked = np.array([-1, rows[3], 10**9, rows[0], rows[3], 2**40])
+    with store.open("v1") as reader:
+        assert reader.holds(asked).tolist() == [False, True, False, True, True, False]
+        assert reader.holds(rows).all()
+        assert reader.holds(rows[:0]).shape == (0,)
+
+
+def test_attributes_of_another_length_are_refused(store):
+    with pytest.raises(DataError, match=r"attributes of \(19,\)"):
+        store.build("v1", ROWS[:20], VECTORS[:20], {}, carried(19))
+
+
+def test_quantised_vectors_find_the_same_with_true_cosines(tmp_path, store, rows, vectors):
+    if isinstance(store, EdgeStore):
+        store = EdgeStore(tmp_path / "int8", full_scan_kb=10, quantisation="int8")
+    else:
+        store._quantisation = "int8"
+    attributes = carried(len(rows))
+    store.build("v1", rows, vectors, {}, attributes)
+    where = Filter(topics=("birds", "cakes"))
+    with store.open("v1") as reader:
+        for kept, found in (
+            (np.ones(len(rows), bool), reader.search(QUERIES, 20)),
+            (lets_through(where, attributes), reader.search(QUERIES, 20, where=where)),
+        ):
+            best, cosines = exact(rows[kept], vectors[kept], QUERIES, 20)
+            shared = [len(set(a) & set(b)) for a, b in zip(found.rows, best, strict=True)]
+            assert sum(shared) >= 0.95 * best.size
+            np.testing.assert_allclose(found.cosines[:, 0], cosines[:, 0], atol=1e-5)
 
 
 def test_answers_are_arrays_of_the_promised_shape_type_and_order(store, rows, vectors):
@@ -279,6 +400,117 @@ def test_edge_really_builds_a_graph(edge, tmp_path):
     assert len(graphs) == 1
 
 
+@pytest.mark.parametrize("share", [0.9, 0.5, 0.3, 0.1, 0.01, 0.002])
+@pytest.mark.parametrize("kind", ["topic", "created"])
+def test_edge_recall_under_filters_that_follow_the_clusters(wide, share, kind):
+    reader, vectors, cluster = wide
+    n = round(share * 500)
+    inside = cluster < n
+    where = Filter(topics=tuple(f"t{i}" for i in range(n)))
+    if kind == "created":
+        inside, where = cluster >= 500 - n, Filter(fresh_since=day(500 - n))
+    rows = np.arange(len(vectors))
+    queries = vectors[::150]
+    best, _ = exact(rows[inside], vectors[inside], queries, 50)
+    found = reader.search(queries, 50, where=where).rows[:, : best.shape[1]]
+    shared = [len(set(a) & set(b)) for a, b in zip(found, best, strict=True)]
+    assert sum(shared) >= 0.95 * best.size
+
+
+@pytest.fixture(scope="module")
+def wide(tmp_path_factory):
+    """A graph over 10,000 vectors in 500 clusters, of which each is a topic and a day."""
+    rng = np.random.default_rng(3)
+    cluster = rng.integers(500, size=10_000)
+    vectors = rng.normal(size=(500, 32))[cluster] + 0.5 * rng.normal(size=(10_000, 32))
+    vectors = (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
+    store = EdgeStore(tmp_path_factory.mktemp("wide"), full_scan_kb=10)
+    names = tuple(f"t{i}" for i in range(500))
+    attributes = Attributes(cluster.astype(np.int64), cluster.astype(np.int32), names)
+    store.build("v1", np.arange(10_000), vectors, {}, attributes)
+    with store.open("v1") as reader:
+        yield reader, vectors, cluster
+
+
+def changed():
+    """A version, and another of which one row in ten went, came or carries something else."""
+    attributes = carried(len(ROWS))
+    first = np.arange(50, len(ROWS))
+    second = np.arange(len(ROWS) - 50)
+    other = attributes._replace(created=attributes.created.copy(), topic=attributes.topic.copy())
+    other.created[100:110] = 777
+    other.topic[110:120] = (other.topic[110:120] + 1) % 3
+    return (
+        (ROWS[first], VECTORS[first], {"i": 1}, attributes.part(first)),
+        (ROWS[second], VECTORS[second], {"i": 2}, other.part(second)),
+    )
+
+
+@pytest.mark.parametrize("quantisation", ["none", "int8"])
+def test_edge_a_refreshed_version_is_the_same_as_a_built_one(tmp_path, quantisation):
+    edge = EdgeStore(tmp_path / "index", full_scan_kb=10, quantisation=quantisation)
+    first, second = changed()
+    edge.build("v1", *first)
+    with edge.open("v1") as reader:
+        before = reader.search(QUERIES, 30)
+        assert edge.refresh("v2", "v1", *second, most=0.11)
+        edge.build("whole", *second)
+        with edge.open("v2") as refreshed, edge.open("whole") as whole:
+            assert len(refreshed) == len(whole) == len(second[0])
+            assert refreshed.about == whole.about == {"i": 2}
+            for one, other in zip(refreshed.points(), whole.points(), strict=True):
+                order = np.argsort(refreshed.points()[0]), np.argsort(whole.points()[0])
+                if isinstance(one, np.ndarray):
+                    np.testing.assert_array_equal(one[order[0]], other[order[1]])
+                else:
+                    assert one.part(order[0]).payloads() == other.part(order[1]).payloads()
+            assert refreshed.holds(ROWS).tolist() == [i < 1150 for i in range(1200)]
+            for where in [None, *FILTERS]:
+                inside = lets_through(where or Filter(), second[3])
+                best, _ = exact(second[0][inside], second[1][inside], QUERIES, 30)
+                found = refreshed.search(QUERIES, 30, where=where).rows[:, : best.shape[1]]
+                shared = [len(set(a) & set(b)) for a, b in zip(found, best, strict=True)]
+                assert sum(shared) >= 0.95 * best.size
+        np.testing.assert_array_equal(reader.search(QUERIES, 30).rows, before.rows)
+    with edge.open("v1") as reader:
+        np.testing.assert_array_equal(reader.search(QUERIES, 30).rows, before.rows)
+
+
+def test_what_changed_too_much_or_cannot_be_copied_is_not_refreshed(store, rows, vectors):
+    attributes = carried(len(rows))
+    store.build("v1", rows, vectors, {}, attributes)
+    part = np.arange(len(rows) - 10)
+    given = (rows[part], vectors[part], {})
+    assert not store.refresh("v2", "v1", *given, attributes.part(part), most=9.99 / len(part))
+    assert not store.refresh("v2", "v1", *given, attributes.part(part), most=0.0)
+    assert not store.refresh("v2", "v1", *given, Attributes(attributes.created[part]), most=1.0)
+    assert not store.refresh("v2", "v1", *given, most=1.0)
+    if isinstance(store, EdgeStore):
+        store._graph["ef_construct"] = 64
+    assert not store.refresh("v2", "v1", *given, attributes.part(part), most=1.0)
+    assert store.versions() == ["v1"]
+    assert store.refresh("v1", "v1", *given, most=1.0), "it is there"
+
+
+def test_edge_a_killed_refresh_leaves_nothing_and_its_base_whole(edge, tmp_path):
+    many = clustered(40_000, 64)
+    rows = np.arange(40_000)
+    edge.build("v1", rows[4000:], many[4000:], {})
+    killed = threading.Event()
+    killer = threading.Thread(target=_kill_the_builder, args=[killed])
+    killer.start()
+    with pytest.raises(TransientError, match="killed by SIGKILL"):
+        edge.refresh("v2", "v1", rows, many, {}, most=0.2)
+    killer.join()
+    assert killed.is_set()
+    assert [path.name for path in (tmp_path / "index").iterdir()] == ["v1"]
+    with edge.open("v1") as reader:
+        assert reader.search(many[4000:4010], 1).rows[:, 0].tolist() == list(range(4000, 4010))
+    assert edge.refresh("v2", "v1", rows, many, {}, most=0.2)
+    with edge.open("v2") as reader:
+        assert reader.search(many[:10], 1).rows[:, 0].tolist() == list(range(10))
+
+
 def test_edge_reads_on_after_a_fork_in_child_and_parent(edge, in_a_fork):
     edge.build("v1", ROWS, VECTORS, {})
     with edge.open("v1") as reader, edge.open("v1") as other:
@@ -452,7 +684,9 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
 def test_qdrant_an_unfinished_version_is_not_seen_and_is_built_anew():
     store = QdrantStore(":memory:")
     store.build("v0", ROWS[:5], VECTORS[:5], {})
-    store._load("pinnersage-v1", "v1", ROWS[:5], VECTORS[:5])
+    facts = {"dimensions": 24, "full_scan_kb": 10, "quantisation": "none", "filters": []}
+    store._create("pinnersage-v1", facts)
+    store._load("pinnersage-v1", "v1", ROWS[:5], VECTORS[:5], Attributes())
     assert store.versions() == ["v0"]
     with pytest.raises(DataError, match=r"no version 'v1'; there are: v0\."):
         store.open("v1")
