@@ -124,6 +124,7 @@ def init(
     ] = "",
     image_url: Annotated[str, typer.Option(help="Its column of images.")] = "",
     created_at: Annotated[str, typer.Option(help="Its column of creation times.")] = "",
+    topic: Annotated[str, typer.Option(help="Its column of topics: a word to filter by.")] = "",
     embeddings: Annotated[
         str, typer.Option(help=".npy file, row by row for the pins; or their list column.")
     ] = "",
@@ -150,7 +151,8 @@ def init(
     )  # fmt: skip
     pins = step.Items(
         path=items, pin=item_pin, title=title, quality=quality, image_url=image_url,
-        near_duplicate_of=near_duplicate_of, created_at=created_at, embeddings=embeddings,
+        near_duplicate_of=near_duplicate_of, created_at=created_at, topic=topic,
+        embeddings=embeddings,
     )  # fmt: skip
     folder = home.expanduser().resolve() if home else config.home_from_environment()
     report = step.run(
@@ -499,6 +501,13 @@ def recommend(
     relevance: Annotated[
         float, typer.Option(min=0, max=1, help="Below 1, candidates in a row are less alike.")
     ] = 1.0,
+    fresh_days: Annotated[
+        int | None,
+        typer.Option(min=1, help="Only pins made within so many days before the release's end."),
+    ] = None,
+    topic: Annotated[
+        list[str] | None, typer.Option(help="Only pins about it, or another one given; repeatable.")
+    ] = None,
     html: Html = None,
     home: Home = None,
     as_json: AsJson = False,
@@ -507,7 +516,9 @@ def recommend(
     from pinnersage import pages, people, retrieve
 
     settings = settings_of(home)
-    wishes = retrieve.Wishes(allocation, frozenset(exclude or ()), min_cosine, relevance)
+    wishes = retrieve.Wishes(
+        allocation, frozenset(exclude or ()), min_cosine, relevance, fresh_days, tuple(topic or ())
+    )
     with retrieve.open_live(settings) as reader:
         made = people.recommendation(reader, settings, user, draw=draw, wishes=wishes)
         known = people.clusters(reader, settings, user) if html else {}

@@ -153,7 +153,9 @@ class IndexConfig(Section):
     min_recall: Share = 0.95
     """Recall@50 against exact search below which a new index is not released."""
     recall_queries: PositiveInt = 200
-    """Pins sampled to measure recall."""
+    """Pins sampled to measure recall; under each filter that is tried, some of them."""
+    max_changed_share: Share = 0.1
+    """Share of pins that changed up to which the last index is copied and changed; 0: never."""
     store: Literal["edge", "qdrant"] = "edge"
     """``edge``: Qdrant's engine in this process. ``qdrant``: a server, through qdrant-client."""
     location: str = ""
@@ -164,6 +166,8 @@ class IndexConfig(Section):
     """Nodes looked at while building: more is slower and better."""
     hnsw_ef_search: Annotated[int, Field(ge=16, le=4096)] = 512
     """Nodes looked at while searching, in serving and in the recall gate alike."""
+    quantisation: Literal["none", "int8"] = "none"
+    """``int8``: a byte a number to walk the graph by, and the true vectors to rank by."""
 
 
 class KeyValueConfig(Section):

@@ -1,12 +1,15 @@
 """Index: refined pins to a new HNSW index, checked.
 
 Reads ``refined/day=…``; builds a new version in the vector store beside the old ones, measures
-recall@50 against exact search at the settings that serving uses, and only above the gate writes
-``index/day=…``, which ``release`` asks for. A version is named for its content: a day whose pins
-and settings are those of an index that is there already uses it, and builds nothing.
+recall@50 against exact search at the settings that serving uses, also under filters, and only
+above the gate writes ``index/day=…``, which ``release`` asks for. A version is named for its
+content: a day whose pins and settings are those of an index that is there already uses it, and
+builds nothing. Where few pins changed, the last version is copied and changed (decision 36); should
+that one fail the check, it is built whole.
 """
 
-from datetime import date
+from datetime import date, timedelta
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -14,14 +17,18 @@ from pydantic import BaseModel, ConfigDict
 
 from pinnersage.config import IndexConfig, Settings, fingerprint
 from pinnersage.errors import DataError
-from pinnersage.refine import kept_rows, refine_hash
+from pinnersage.refine import kept, refine_hash
 from pinnersage.stores import embeddings, open_lake, open_vectors
-from pinnersage.stores.lake import Manifest
-from pinnersage.stores.vectors import VectorReader
+from pinnersage.stores.embeddings import Embeddings
+from pinnersage.stores.filters import EPOCH, UNKNOWN, Attributes, Filter
+from pinnersage.stores.lake import Lake, Manifest
+from pinnersage.stores.vectors import Gathered, VectorReader, VectorStore
 from pinnersage.version import __version__
 
 DEPTH = 50
 """Neighbours that recall is measured over."""
+SHARES = (0.5, 0.2, 0.05, 0.01)
+"""Of the pins that are let through by the filters that recall is measured under."""
 SEED = 20_200_823
 """Of the sample of pins that recall is measured on."""
 
@@ -35,8 +42,34 @@ class IndexReport(BaseModel):
     version: str
     pins: int
     recall: float
+    filtered: dict[str, float] = {}
+    """Recall under filters: by what they ask, and the share of pins that they let through."""
     built: bool
+    refreshed: bool
+    """Whether it was made from a copy of the last index, by what had changed."""
     embeddings: str
+
+
+class Wanted(NamedTuple):
+    """An index that is to be there."""
+
+    version: str
+    rows: npt.NDArray[np.int64]
+    attributes: Attributes
+    table: Embeddings
+    about: dict[str, str]
+
+
+class Found(NamedTuple):
+    """What a check of an index counted and measured."""
+
+    pins: int
+    recall: float
+    filtered: dict[str, float]
+
+    def passes(self, wanted: Wanted, least: float) -> bool:
+        """Whether nothing is missing and every recall is above the gate."""
+        return self.pins == wanted.rows.size and min(self.recall, *self.filtered.values()) >= least
 
 
 def run(day: date, settings: Settings) -> IndexReport:
@@ -50,28 +83,25 @@ def run(day: date, settings: Settings) -> IndexReport:
         )
     table = embeddings.named(lake, refined.report["embeddings"])
     store = open_vectors(settings)
-    version = version_of(refined, settings.index)
-    rows = kept_rows(lake, refined)
-    built = version not in store.versions()
-    if built:
-        about = {"embeddings": table.version, "refined": refined.ref, "day": day.isoformat()}
-        store.build(version, rows, table.matrix[rows], about)
-    with store.open(version) as reader:
-        counted = len(reader)
-        recall = recall_at(reader, table.matrix, rows, settings.index.recall_queries)
-    if counted != rows.size or recall < settings.index.min_recall:
-        if built:  # one that was there before may be live
-            store.drop(version)
-        raise DataError(
-            f"{day}: the index {version} holds {counted:,} of {rows.size:,} pins and its "
-            f"recall@{DEPTH} is {recall:.3f} (limit {settings.index.min_recall}). "
-            f"{'It was dropped' if built else 'It was there before and is kept'}; what is live "
-            "stays live. Raise index.hnsw_ef_search or hnsw_ef_construct. See runbook: recall."
-        )
-    report = {
-        "version": version,
+    rows, attributes = kept(lake, refined)
+    about = {"embeddings": table.version, "refined": refined.ref, "day": day.isoformat()}
+    wanted = Wanted(version_of(refined, settings.index), rows, attributes, table, about)
+    there = wanted.version in store.versions()
+    refreshed = not there and refresh(wanted, store, lake, settings.index)
+    found = checked(wanted, store, settings.index, build=not there and not refreshed)
+    if refreshed and not found.passes(wanted, settings.index.min_recall):
+        store.drop(wanted.version)
+        refreshed = False
+        found = checked(wanted, store, settings.index, build=True)
+    if not found.passes(wanted, settings.index.min_recall):
+        if not there:  # one that was there before may be live
+            store.drop(wanted.version)
+        raise DataError(refusal(day, wanted, found, settings.index.min_recall, was_there=there))
+    report: dict[str, Any] = {
+        "version": wanted.version,
         "pins": int(rows.size),
-        "recall": round(recall, 4),
+        "recall": round(found.recall, 4),
+        "filtered": {name: round(value, 4) for name, value in found.filtered.items()},
         "embeddings": table.version,
     }
     lake.commit(
@@ -86,13 +116,82 @@ def run(day: date, settings: Settings) -> IndexReport:
             report=report,
         )
     )
-    return IndexReport(day=day, built=built, **report)
+    return IndexReport(day=day, built=not there, refreshed=refreshed, **report)
+
+
+def refresh(wanted: Wanted, store: VectorStore, lake: Lake, config: IndexConfig) -> bool:
+    """Make the index from a copy of the newest that is there, if little changed."""
+    versions = store.versions()
+    for day in reversed(lake.days("index")):
+        known = lake.current("index", day=day)
+        if known and known.report["version"] in versions:
+            return known.report["embeddings"] == wanted.table.version and store.refresh(
+                wanted.version,
+                known.report["version"],
+                wanted.rows,
+                Gathered(wanted.table.matrix, wanted.rows),
+                wanted.about,
+                wanted.attributes,
+                most=config.max_changed_share,
+            )
+    return False
+
+
+def checked(wanted: Wanted, store: VectorStore, config: IndexConfig, *, build: bool) -> Found:
+    """Build an index if asked to; count it, and measure its recall, also under filters."""
+    if build:
+        vectors = Gathered(wanted.table.matrix, wanted.rows)
+        store.build(wanted.version, wanted.rows, vectors, wanted.about, wanted.attributes)
+    matrix, rows = wanted.table.matrix, wanted.rows
+    with store.open(wanted.version) as reader:
+        recall = recall_at(reader, matrix, rows, config.recall_queries)
+        filtered = {
+            name: recall_at(reader, matrix, rows, config.recall_queries, where=where, within=within)
+            for name, (where, within) in filters_of(wanted.attributes).items()
+        }
+        return Found(len(reader), recall, filtered)
+
+
+def refusal(day: date, wanted: Wanted, found: Found, least: float, *, was_there: bool) -> str:
+    """Say why an index is not released."""
+    low = [f"{value:.3f} for {name}" for name, value in found.filtered.items() if value < least]
+    return (
+        f"{day}: the index {wanted.version} holds {found.pins:,} of {wanted.rows.size:,} pins and "
+        f"its recall@{DEPTH} is {found.recall:.3f} (limit {least})"
+        f"{', under filters ' + ', '.join(low) if low else ''}. "
+        f"{'It was there before and is kept' if was_there else 'It was dropped'}; what is live "
+        "stays live. Raise index.hnsw_ef_search or hnsw_ef_construct. See runbook: recall."
+    )
 
 
 def version_of(refined: Manifest, config: IndexConfig) -> str:
     """Return the name of the index of these pins under these settings."""
-    graph = f"{config.hnsw_m}/{config.hnsw_ef_construct}"
+    graph = f"{config.hnsw_m}/{config.hnsw_ef_construct}/{config.quantisation}"
     return fingerprint(refined.content_hash, refined.report["embeddings"], graph)
+
+
+def filters_of(attributes: Attributes) -> dict[str, tuple[Filter, npt.NDArray[np.bool_]]]:
+    """Return filters that let through about each of ``SHARES``, as far as pins allow, by name.
+
+    Those for fresh pins, and those for one or more topics, taken by chance: what a filter on
+    topics costs depends on where they lie. Beside each, which pins it lets through: bool[n].
+    """
+    found: dict[str, tuple[Filter, npt.NDArray[np.bool_]]] = {}
+    for share in SHARES:
+        if attributes.created is not None:
+            since = int(np.sort(attributes.created)[int(attributes.created.size * (1 - share))])
+            if since != UNKNOWN:
+                where = Filter(fresh_since=EPOCH + timedelta(days=since))
+                within = attributes.created >= since
+                found[f"created {within.mean():.2g}"] = where, within
+        if attributes.topic is not None:
+            counts = np.bincount(attributes.topic[attributes.topic >= 0])
+            order = np.random.default_rng(SEED).permutation(counts.size)
+            n = 1 + int(np.searchsorted(np.cumsum(counts[order]), share * attributes.topic.size))
+            within = np.isin(attributes.topic, order[:n])
+            where = Filter(topics=tuple(attributes.topics[code] for code in order[:n]))
+            found[f"topic {within.mean():.2g}"] = where, within
+    return found
 
 
 def recall_at(
@@ -101,18 +200,21 @@ def recall_at(
     rows: npt.NDArray[np.int64],
     n_queries: int,
     depth: int = DEPTH,
+    where: Filter | None = None,
+    within: npt.NDArray[np.bool_] | None = None,
 ) -> float:
     """Return the share of true nearest pins that the index finds, on a sample of its own pins.
 
     A pin found counts if its cosine is at least that of the last true neighbour: among equals
-    any is right.
+    any is right. Under a filter only those count that it lets through (``within``, bool[n]).
     """
-    depth = min(depth, rows.size)
     rng = np.random.default_rng(SEED)
     sample = np.sort(rng.choice(rows.size, size=min(n_queries, rows.size), replace=False))
     queries = np.asarray(matrix[rows[sample]], dtype=np.float32)
-    cutoff = exact_cutoff(queries, matrix, rows, depth)
-    found = reader.search(queries, depth)
+    among = rows if within is None else rows[within]
+    depth = min(depth, among.size)
+    cutoff = exact_cutoff(queries, matrix, among, depth)
+    found = reader.search(queries, depth, where=where)
     return float((found.cosines >= cutoff[:, None] - 1e-5).mean())
 
 

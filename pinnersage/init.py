@@ -40,6 +40,7 @@ class Items(BaseModel):
     title: str = ""
     image_url: str = ""
     created_at: str = ""
+    topic: str = ""
     embeddings: str = ""
     """A ``.npy`` file, row i for row i of the table; or the name of a list column of it."""
 

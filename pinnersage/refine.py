@@ -28,8 +28,11 @@ from pinnersage.errors import DataError
 from pinnersage.schema import REFINED
 from pinnersage.stores import embeddings, open_lake
 from pinnersage.stores.embeddings import Embeddings
+from pinnersage.stores.filters import UNKNOWN, Attributes
 from pinnersage.stores.lake import Lake, Manifest, broken_file
 from pinnersage.version import __version__
+
+_DAY_US = 86_400_000_000
 
 
 class RefineReport(BaseModel):
@@ -112,7 +115,8 @@ def same_before(
 
 def refine_hash(config: IndexConfig) -> str:
     """Return a fingerprint of the settings that decide what is kept."""
-    return fingerprint(str(config.min_quality), str(config.near_duplicate_cosine))
+    columns = [column.name for column in REFINED.columns]  # an older day may lack some
+    return fingerprint(str(config.min_quality), str(config.near_duplicate_cosine), *columns)
 
 
 def judged(
@@ -123,7 +127,10 @@ def judged(
     config: IndexConfig,
 ) -> pa.Table:
     """Return the rows of ``refined``."""
-    con.read_parquet(lake.paths(pins), hive_partitioning=False).create_view("pins")
+    known = con.read_parquet(lake.paths(pins), hive_partitioning=False)
+    if "topic" not in known.columns:  # pins brought in before there was one
+        known = known.project("*, NULL::VARCHAR AS topic")
+    known.create_view("pins")
     con.read_parquet([str(table.pin_rows)], hive_partitioning=False).create_view("pin_rows")
     parameters = {"min_quality": config.min_quality}
     pool = con.sql(queries.text("refined/query"), params=parameters).to_arrow_table()
@@ -144,26 +151,42 @@ def judged(
     reason[order[dropped]] = "near_duplicate"
     representative[order[dropped]] = rows[order[leader[dropped]]]
     cosines[order[dropped]] = cosine[dropped]
-    known = pa.array(representative, mask=representative < 0)
+    better = pa.array(representative, mask=representative < 0)
     given = pool["near_duplicate_of"]
     columns = {
         "pin_id": pool["pin_id"],
         "row": rows,
         "kept": pa.array([value is None for value in reason]),
         "reason": pa.array(reason, type=pa.string()),
-        "representative": pc.coalesce(table.pin_ids.take(known), given.combine_chunks()),
+        "representative": pc.coalesce(table.pin_ids.take(better), given.combine_chunks()),
         "cosine": pa.array(cosines, mask=np.isnan(cosines)),
         "quality": pool["quality"],
+        "created_at": pool["created_at"],
+        "topic": pool["topic"],
     }
     schema = REFINED.arrow(pin=lake.layout.pin_id)
     return pa.table({name: columns[name] for name in schema.names}, schema=schema)
 
 
-def kept_rows(lake: Lake, manifest: Manifest) -> npt.NDArray[np.int64]:
-    """Return the embedding rows of the pins that were kept, ascending."""
+def kept(lake: Lake, manifest: Manifest) -> tuple[npt.NDArray[np.int64], Attributes]:
+    """Return the embedding rows of the pins that were kept, ascending, and what filters may ask.
+
+    What is known of no pin is None: a filter on it would find nothing.
+    """
     import pyarrow.parquet as pq  # noqa: PLC0415
 
     path: Path = lake.path(manifest.files[0])
     with broken_file(path):
-        table = pq.read_table(path, columns=["row"], filters=pc.field("kept"))
-    return np.sort(table["row"].to_numpy().astype(np.int64))
+        columns = ["row", "created_at", "topic"]
+        table = pq.read_table(path, columns=columns, filters=pc.field("kept")).sort_by("row")
+    rows = table["row"].to_numpy().astype(np.int64)
+    created = topic = None
+    names: tuple[str, ...] = ()
+    if table["created_at"].null_count < table.num_rows:
+        us = pc.fill_null(table["created_at"].cast(pa.int64()), UNKNOWN).to_numpy()
+        created = np.where(us == UNKNOWN, UNKNOWN, us // _DAY_US)
+    if table["topic"].null_count < table.num_rows:
+        coded = table["topic"].combine_chunks().dictionary_encode()
+        topic = pc.fill_null(coded.indices, -1).to_numpy().astype(np.int32)
+        names = tuple(coded.dictionary.to_pylist())
+    return rows, Attributes(created, topic, names)

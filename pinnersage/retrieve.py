@@ -10,6 +10,7 @@ import hashlib
 from collections.abc import Iterable
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from datetime import date, timedelta
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -31,6 +32,7 @@ from pinnersage.stores import (
     open_vectors,
 )
 from pinnersage.stores.embeddings import Embeddings
+from pinnersage.stores.filters import Filter
 from pinnersage.stores.keyvalue import KeyValueReader
 from pinnersage.stores.lake import broken_file
 from pinnersage.stores.neighbours import Near, Neighbours
@@ -85,6 +87,21 @@ class Wishes:
     """To the medoid that brings a candidate."""
     relevance: float = 1.0
     """Below 1, maximal marginal relevance: the lower, the less alike are candidates in a row."""
+    fresh_days: int | None = None
+    """Only pins made within so many days before the end of the live medoids' day, or later."""
+    topics: tuple[str, ...] = ()
+    """Only pins about any of these; empty: about anything."""
+
+    def filter_on(self, day: date) -> Filter | None:
+        """Return what the index is asked for on a day; None: anything."""
+        if self.fresh_days is None and not self.topics:
+            return None
+        since = None
+        if self.fresh_days is not None:
+            if not 1 <= self.fresh_days <= day.toordinal():
+                raise DataError(f"fresh_days is {self.fresh_days}; it takes 1 or more days.")
+            since = day + timedelta(days=1 - self.fresh_days)
+        return Filter(since, tuple(sorted(set(self.topics))))
 
 
 @dataclass(frozen=True)
@@ -157,7 +174,8 @@ class Reader:
         wishes = wishes or Wishes()
         chosen = self._chosen(user_id, profile, draw, wishes)
         pins = [as_python(profile.pin_ids[i]) for i in chosen]
-        near, searched = self.near(pins)
+        where = wishes.filter_on(self.release.medoids.day)
+        near, searched = self.near(pins, where)
         unwanted = self._unwanted(wishes)
         near = [wanted(one, unwanted, wishes.min_cosine) for one in near]
         picks = self._allocated(near, profile.importance, chosen, wishes)
@@ -198,12 +216,14 @@ class Reader:
         pins, cosines = self._pins(near.rows), near.cosines.tolist()
         return [Candidate(other, c, known) for other, c in zip(pins, cosines, strict=True)]
 
-    def near(self, medoids: list[int | str]) -> tuple[list[Near], frozenset[int | str]]:
+    def near(
+        self, medoids: list[int | str], where: Filter | None = None
+    ) -> tuple[list[Near], frozenset[int | str]]:
         """Return the pins nearest to each medoid, and which medoids had to be searched for.
 
         As many as a request may have candidates, whatever is asked for: so an answer does not
-        depend on what is remembered. A medoid is not its own neighbour. What is not remembered
-        is searched for in one batch.
+        depend on what is remembered; under a filter, of those that it lets through. A medoid is
+        not its own neighbour. What is not remembered is searched for in one batch.
         """
         if self.index is None or self.release.index is None:
             raise DataError(
@@ -216,14 +236,15 @@ class Reader:
                 f"Medoids {[m for m, row in zip(medoids, rows, strict=True) if row < 0]} have no "
                 f"embedding in version {self.embeddings.version}. See runbook: mixed versions."
             )
-        depth, version = self.config.n_candidates + 1, self.search
+        depth = self.config.n_candidates + 1
+        version = self.search if where is None else f"{self.search}/{where.name}"
         known = dict(zip(rows.tolist(), self.neighbours.get(version, depth, rows.tolist()),
                          strict=True))  # fmt: skip
         missing = [row for row, near in known.items() if near is None]
         found: dict[int, Near] = {}
         if missing:
             queries = np.asarray(self.embeddings.matrix[missing], dtype=np.float32)
-            result = self.index.search(queries, depth)
+            result = self.index.search(queries, depth, where=where)
             found = {
                 row: without(Near(near[near >= 0], cosines[near >= 0]), np.array([row]))
                 for row, near, cosines in zip(missing, result.rows, result.cosines, strict=True)

@@ -66,6 +66,7 @@ PINS = Table(
         Column("title", pa.string(), "For people."),
         Column("image_url", pa.string(), "For people."),
         Column("created_at", TIME, "When the pin was made."),
+        Column("topic", pa.string(), "What it is about: a word to filter by."),
     ),
 )
 
@@ -111,6 +112,8 @@ REFINED = Table(
         Column("representative", "pin", "The better pin that stands for a near-duplicate."),
         Column("cosine", pa.float64(), "Cosine to the representative."),
         Column("quality", pa.float64(), "The quality that was judged; null: not known."),
+        Column("created_at", TIME, "When the pin was made; requests may ask for fresh ones."),
+        Column("topic", pa.string(), "What it is about; requests may ask for some topics."),
     ),
 )
 

@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pyarrow as pa
@@ -208,6 +209,23 @@ def test_a_request_s_wishes_are_followed(call, home, user):
     assert first["pin_id"] not in {c["pin_id"] for c in made["candidates"]}
     assert min(c["cosine"] for c in made["candidates"]) >= first["cosine"] / 2
     assert call("recommend", user, "--relevance", 2, "--home", home)[0] == 2
+
+
+def test_a_request_may_ask_for_fresh_pins_and_for_topics(call, home, user, tiny):
+    world = {row["pin_id"]: row for row in pq.read_table(tiny / "pins.parquet").to_pylist()}
+    topics = sorted({row["topic"] for row in world.values()})[:3]
+    end = datetime(DAY.year, DAY.month, DAY.day, tzinfo=UTC) + timedelta(days=1)
+    words = ["--fresh-days", 150, "--home", home, "--json"]
+    for topic in topics:
+        words += ["--topic", topic]
+
+    made = json.loads(call("recommend", user, *words)[1])
+
+    pins = [world[c["pin_id"]] for c in made["candidates"]]
+    assert pins
+    assert {pin["topic"] for pin in pins} <= set(topics)
+    assert min(pin["created_at"] for pin in pins) >= end - timedelta(days=150)
+    assert call("recommend", user, "--fresh-days", 0, "--home", home)[0] == 2
 
 
 def test_a_person_is_shown_clusters_and_candidates_with_titles(call, home, user, tmp_path):

@@ -31,7 +31,6 @@ TESTED_ELSEWHERE = {
     "stores/edge.py": "test_vectors",
     "stores/edge_build.py": "test_vectors",
     "stores/edge_feed.py": "test_vectors",
-    "stores/qdrant.py": "test_vectors",
 }
 LONGEST_FUNCTION = 60
 

@@ -1,16 +1,17 @@
 """Index: built, measured, and only above the gate released."""
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import numpy as np
 import pytest
 from worlds import DAY, change
 
-from pinnersage import index, refine, release
+from pinnersage import index, refine, release, takedown
 from pinnersage.errors import DataError
 from pinnersage.release import Releases
 from pinnersage.stores import embeddings, open_vectors
-from pinnersage.stores.edge import EdgeReader
+from pinnersage.stores.edge import EdgeReader, EdgeStore
+from pinnersage.stores.filters import UNKNOWN, Attributes
 from pinnersage.stores.lake import Lake
 from pinnersage.stores.vectors import Neighbours
 
@@ -20,7 +21,7 @@ NEXT = DAY + timedelta(days=1)
 def test_an_index_holds_what_refine_kept(finished):
     lake = Lake(finished.home / "lake")
     manifest = lake.current("index", day=DAY)
-    rows = refine.kept_rows(lake, lake.current("refined", day=DAY))
+    rows, _ = refine.kept(lake, lake.current("refined", day=DAY))
 
     assert manifest.rows == rows.size
     with open_vectors(finished).open(manifest.report["version"]) as reader:
@@ -36,7 +37,7 @@ class Rows:
     def __init__(self, matrix, rows, missing):
         self.matrix, self.rows, self.missing = matrix, rows, missing
 
-    def search(self, queries, limit):
+    def search(self, queries, limit, where=None):  # noqa: ARG002
         cosines = queries @ self.matrix[self.rows].T
         order = np.argsort(-cosines, axis=1)
         order = np.concatenate([order[:, self.missing :], order[:, : self.missing]], axis=1)
@@ -92,7 +93,7 @@ def test_below_the_gate_the_new_index_is_dropped_and_nothing_moves(finished, mon
     refine.run(NEXT, stricter)
     worse(monkeypatch)
 
-    with pytest.raises(DataError, match=r"recall@50 is 0\.\d+ \(limit 0\.95\)\. It was dropped"):
+    with pytest.raises(DataError, match=r"recall@50 is 0\.\d+ \(limit 0\.95\).* It was dropped"):
         index.run(NEXT, stricter)
 
     assert open_vectors(finished).versions() == stores
@@ -100,6 +101,66 @@ def test_below_the_gate_the_new_index_is_dropped_and_nothing_moves(finished, mon
     with pytest.raises(DataError, match="has no index"):
         release.release_index(NEXT, stricter)
     assert Releases(finished).live() == before
+
+
+def test_recall_is_measured_under_filters_of_several_selectivities(finished):
+    report = index.run(DAY, change(finished, index={"hnsw_m": 8}))
+
+    kinds = {name.split()[0] for name in report.filtered}
+    assert kinds == {"created", "topic"}
+    for kind in kinds:
+        shares = [float(name.split()[1]) for name in report.filtered if name.startswith(kind)]
+        assert max(shares) >= 0.4
+        assert min(shares) <= 0.1
+        assert len(shares) >= 3
+    assert set(report.filtered.values()) == {1.0}, "so few pins are all compared"
+    lake = Lake(finished.home / "lake")
+    assert lake.current("index", day=DAY).report["filtered"] == report.filtered
+
+
+@pytest.mark.parametrize("asked", ["fresh_since", "topics"])
+def test_an_index_that_finds_too_little_under_a_filter_is_not_released(
+    finished, monkeypatch, asked
+):
+    stores = open_vectors(finished).versions()
+    search = EdgeReader.search
+
+    def farthest(self, queries, limit, *, where=None, **how):
+        filtered = where is not None and getattr(where, asked)
+        return search(self, -queries if filtered else queries, limit, where=where, **how)
+
+    monkeypatch.setattr(EdgeReader, "search", farthest)
+    kind = {"fresh_since": "created", "topics": "topic"}[asked]
+    with pytest.raises(
+        DataError, match=rf"recall@50 is 1\.000 .*under filters 0\.\d+ for {kind} 0"
+    ):
+        index.run(DAY, change(finished, index={"hnsw_m": 8}))
+    assert open_vectors(finished).versions() == stores
+
+
+def test_filters_that_are_measured_let_through_what_they_say():
+    rng = np.random.default_rng(4)
+    created = rng.integers(0, 50, size=1000)
+    created[:100] = UNKNOWN
+    topic = rng.integers(-1, 30, size=1000).astype(np.int32)
+    attributes = Attributes(created, topic, tuple(f"t{i}" for i in range(30)))
+
+    found = index.filters_of(attributes)
+
+    assert len(found) == 2 * len(index.SHARES)
+    for name, (where, within) in found.items():
+        assert float(name.split()[1]) == pytest.approx(within.mean(), abs=0.01)
+        if where.topics:
+            names = [None if code < 0 else attributes.topics[code] for code in topic]
+            assert within.tolist() == [name in where.topics for name in names]
+        else:
+            assert within.tolist() == (created >= where.since).tolist()
+
+
+def test_pins_of_which_nothing_is_known_are_measured_without_filters():
+    assert index.filters_of(Attributes()) == {}
+    unknown = np.full(9, UNKNOWN)
+    assert index.filters_of(Attributes(created=np.append(unknown, 5))).keys() == {"created 0.1"}
 
 
 def test_a_gate_that_is_raised_later_never_drops_the_live_index(finished, monkeypatch):
@@ -149,6 +210,78 @@ def test_a_graph_of_other_settings_is_another_version(finished):
 
     assert report.built
     assert report.version != version
+
+
+# An index that is made from the last one.
+
+
+def blocked(settings, n):
+    """Take some pins down, so that the next day has others; what the next day's rows are."""
+    lake = Lake(settings.home / "lake")
+    rows, _ = refine.kept(lake, lake.current("refined", day=DAY))
+    table = embeddings.open_version(lake, embeddings.valid_at(lake, "embeddings", DAY))
+    now = datetime(2026, 4, 6, tzinfo=UTC)
+    for row in rows[:n].tolist():
+        takedown.order("block", str(table.pin_ids[row]), "ann", "test", now, settings)
+    refine.run(NEXT, settings)
+    return refine.kept(lake, lake.current("refined", day=NEXT))[0]
+
+
+def test_an_index_of_which_little_changed_is_made_from_the_last_one(finished):
+    rows = blocked(finished, 10)
+    before = Releases(finished).live().index.version
+
+    report = index.run(NEXT, finished)
+
+    assert (report.built, report.refreshed) == (True, True)
+    assert report.recall == 1.0
+    store = open_vectors(finished)
+    with store.open(report.version) as reader, store.open(before) as last:
+        assert len(reader) == rows.size < len(last)
+        assert reader.holds(rows).all()
+        assert reader.about["day"] == NEXT.isoformat()
+
+
+@pytest.mark.parametrize(
+    ("changes", "n"), [({"max_changed_share": 0.0}, 3), ({}, 60), ({"hnsw_m": 8}, 3)]
+)
+def test_where_much_changed_or_the_graph_it_is_built_whole(finished, changes, n):
+    settings = change(finished, index=changes)
+    rows = blocked(settings, n)
+
+    report = index.run(NEXT, settings)
+
+    assert (report.built, report.refreshed) == (True, False)
+    assert report.pins == rows.size
+
+
+def test_a_refreshed_index_has_the_name_that_a_whole_one_has(finished):
+    blocked(finished, 10)
+    refreshed = index.run(NEXT, finished)
+    open_vectors(finished).drop(refreshed.version)
+
+    whole = index.run(NEXT, change(finished, index={"max_changed_share": 0.0}))
+
+    assert (refreshed.refreshed, whole.refreshed) == (True, False)
+    assert refreshed.version == whole.version
+
+
+def test_a_refreshed_index_below_the_gate_is_built_whole(finished, monkeypatch):
+    rows = blocked(finished, 10)
+    refresh = EdgeStore.refresh
+
+    def worse_copy(self, version, base, rows, vectors, about, attributes, *, most):
+        wrong = index.Gathered(-vectors[0 : len(rows)], np.arange(len(rows)))
+        return refresh(self, version, base, rows, wrong, about, index.Attributes(), most=most) or (
+            self.build(version, rows, wrong, about, attributes) is None
+        )
+
+    monkeypatch.setattr(EdgeStore, "refresh", worse_copy)
+    report = index.run(NEXT, finished)
+
+    assert (report.built, report.refreshed, report.recall) == (True, False, 1.0)
+    with open_vectors(finished).open(report.version) as reader:
+        assert len(reader) == rows.size
 
 
 @pytest.mark.filterwarnings("ignore")

@@ -102,6 +102,19 @@ def test_columns_may_have_any_name(set_up, tmp_path):
     assert set_up(actions=write_log(tmp_path / "odd.parquet", log), **source).actions == 3
 
 
+@pytest.mark.parametrize("kind", [pa.string(), pa.dictionary(pa.int8(), pa.string())], ids=str)
+def test_topics_are_brought_in_under_any_name(kind, set_up, tmp_path):
+    items = write_pins(tmp_path / "pins", [10, 11, 12])
+    pins = pq.read_table(items.path)
+    subject = pa.array(["birds", None, "a, b"]).cast(kind)
+    pq.write_table(pins.append_column("subject", subject), items.path)
+
+    set_up(items.model_copy(update={"topic": "subject"}))
+
+    topics = [row["topic"] for row in pins_of(lake_of(tmp_path))]
+    assert topics == ["birds", None, "a, b"]
+
+
 def test_missing_column_names_those_there_are(set_up):
     with pytest.raises(DataError, match=r"no column member; there are user_id, pin_id, action"):
         set_up(user="member")

@@ -1,6 +1,7 @@
 """Refine: which pins are worth indexing."""
 
-from datetime import timedelta
+from dataclasses import replace
+from datetime import date, timedelta
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,9 @@ from worlds import DAY, change, items_of, source_of
 
 from pinnersage import config, init, refine
 from pinnersage.errors import DataError
+from pinnersage.schema import REFINED
 from pinnersage.stores import embeddings
+from pinnersage.stores.filters import Attributes
 from pinnersage.stores.lake import Lake
 
 
@@ -78,7 +81,7 @@ def test_no_two_kept_pins_are_near_duplicates(settings):
 
     lake = Lake(settings.home / "lake")
     table = embeddings.open_version(lake, embeddings.valid_at(lake, "embeddings", DAY))
-    rows = refine.kept_rows(lake, lake.current("refined", day=DAY))
+    rows, _ = refine.kept(lake, lake.current("refined", day=DAY))
     cosines = table.matrix[rows] @ table.matrix[rows].T
     np.fill_diagonal(cosines, -1)
     assert cosines.max() < settings.index.near_duplicate_cosine + 1e-6
@@ -165,6 +168,45 @@ def test_a_named_better_pin_that_is_not_fit_itself_drops_nothing(by_hand, pin):
 def test_a_pin_of_unknown_quality_is_kept_and_stands_for_others(by_hand):
     assert by_hand[3]["kept"]
     assert by_hand[10]["representative"] == 3
+
+
+def test_what_filters_ask_goes_along(settings, tiny):
+    refine.run(DAY, settings)
+
+    lake = Lake(settings.home / "lake")
+    found, world = refined_of(settings), world_of(tiny)
+    for pin, row in found.items():
+        assert row["created_at"] == world[pin]["created_at"]
+        assert row["topic"] == world[pin]["topic"]
+    rows, attributes = refine.kept(lake, lake.current("refined", day=DAY))
+    by_row = {row["row"]: row for row in found.values()}
+    assert (np.diff(rows) > 0).all()
+    for row, carried in zip(rows.tolist(), attributes.payloads(), strict=True):
+        made = by_row[row]["created_at"]
+        days = (made.date() - date(1970, 1, 1)).days
+        assert carried == {"created": days, "topic": by_row[row]["topic"]}
+
+
+def test_pins_of_before_there_were_topics_go_on_working(settings, tiny):
+    lake = Lake(settings.home / "lake")
+    pins = pq.read_table(tiny / "pins.parquet", columns=["pin_id", "quality", "title"])
+    old = pins.append_column("near_duplicate_of", pa.nulls(len(pins), pa.int64()))
+    old = old.append_column("image_url", pa.nulls(len(pins), pa.string()))
+    old = old.append_column("created_at", pa.nulls(len(pins), pa.timestamp("us", "UTC")))
+    init.write_pins(lake, old, valid_from=DAY, first_day=DAY)
+
+    refine.run(DAY, settings)
+
+    rows, attributes = refine.kept(lake, lake.current("refined", day=DAY))
+    assert rows.size > 100
+    assert attributes == Attributes(), "of no pin anything is known: no filter may ask"
+    assert {row["topic"] for row in refined_of(settings).values()} == {None}
+
+
+def test_a_day_that_was_refined_by_older_columns_is_refined_anew(settings, monkeypatch):
+    refine.run(DAY, settings)
+    monkeypatch.setattr(refine, "REFINED", replace(REFINED, columns=REFINED.columns[:-1]))
+    assert not refine.run(DAY, settings).reused
 
 
 def test_the_same_pins_on_the_next_day_are_not_judged_again(settings, monkeypatch):

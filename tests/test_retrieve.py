@@ -2,10 +2,12 @@
 
 from collections import Counter
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from itertools import permutations
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from scipy.stats import chisquare
 from worlds import DAY, change
@@ -96,14 +98,24 @@ class Profiles:
         """Nothing to let go of."""
 
 
+def lets_through(where, rows):
+    """Row i was made i days before the release's day is over, and is of topic i modulo 4."""
+    made = np.array([DAY - timedelta(days=int(row)) for row in rows])
+    topics = np.array([f"t{row % 4}" for row in rows])
+    fresh = np.ones(len(rows), bool) if where.fresh_since is None else made >= where.fresh_since
+    return fresh & (np.isin(topics, where.topics) if where.topics else True)
+
+
 class Exact:
     """An index that compares with every vector of some rows, and counts its searches."""
 
     def __init__(self, matrix, rows):
-        self.matrix, self.rows, self.limits = matrix, np.asarray(rows), []
+        self.matrix, self.every, self.limits = matrix, np.asarray(rows), []
+        self.rows = self.every
 
-    def search(self, queries, limit):
+    def search(self, queries, limit, where=None):
         self.limits.append((len(queries), limit))
+        self.rows = self.every if where is None else self.every[lets_through(where, self.every)]
         # One by one: a matrix product rounds by the size of its batch, and an index does not.
         cosines = np.stack([self.matrix[self.rows] @ query for query in queries])
         order = np.argsort(-cosines, axis=1)[:, :limit]
@@ -327,6 +339,51 @@ def test_variety_changes_the_order_and_not_the_candidates(reader_of):
     assert sorted(varied, key=plain.index) == plain
 
 
+@pytest.mark.parametrize(
+    ("wishes", "rows"),
+    [
+        ({"fresh_days": 10}, range(10)),
+        ({"fresh_days": 1}, range(1)),
+        ({"fresh_days": 10_000}, range(60)),
+        ({"topics": ("t1",)}, range(1, 60, 4)),
+        ({"topics": ("t1", "t3", "no such")}, range(1, 60, 2)),
+        ({"topics": ("t2",), "fresh_days": 20}, range(2, 20, 4)),
+        ({"topics": ("no such",)}, range(0)),
+    ],
+)
+def test_only_pins_that_a_filter_lets_through_come(reader_of, wishes, rows):
+    reader = reader_of(profile_of([100, 101]), n_candidates=40)
+
+    made = reader.recommend("ann", wishes=Wishes(**wishes))
+
+    matrix, expected = reader.embeddings.matrix, set()
+    for medoid in (0, 1):
+        others = [row for row in np.argsort(-(matrix @ matrix[medoid])) if row != medoid]
+        expected |= set([100 + row for row in others if row in rows][:20])
+    assert {c.pin_id for c in made.candidates} == expected
+
+
+def test_a_filter_is_remembered_for_itself_alone(reader_of):
+    reader = reader_of(profile_of([100, 101, 102]))
+    asked = [{}, {"fresh_days": 9}, {"fresh_days": 8}, {"topics": ("t1",)}, {"topics": ("t2",)}]
+    asked += [{"topics": ("t1", "t2")}, {"topics": ("t1",), "fresh_days": 9}]
+
+    cold = [reader.recommend("ann", wishes=Wishes(**wishes)) for wishes in asked]
+    warm = [reader.recommend("ann", wishes=Wishes(**wishes)) for wishes in asked]
+
+    assert [made.searched for made in cold] == [3] * len(asked)
+    assert [made.searched for made in warm] == [0] * len(asked)
+    assert [made.candidates for made in warm] == [made.candidates for made in cold]
+    same = reader.recommend("ann", wishes=Wishes(topics=("t2", "t1", "t2")))
+    assert same.searched == 0, "their order does not matter"
+
+
+@pytest.mark.parametrize("fresh_days", [0, -1, 10**9])
+def test_a_number_of_days_that_is_none_is_refused(reader_of, fresh_days):
+    with pytest.raises(DataError, match="1 or more days"):
+        reader_of(profile_of([100])).recommend("ann", wishes=Wishes(fresh_days=fresh_days))
+
+
 # What is remembered.
 
 
@@ -452,6 +509,32 @@ def test_each_cosine_is_true(finished, user):
         np.testing.assert_allclose([c.cosine for c in made.candidates], true, atol=1e-5)
         assert {c.medoid for c in made.candidates} <= set(made.medoids)
         assert made.release == reader.release.number
+
+
+def test_filtered_candidates_are_those_of_exact_search_over_the_pins_table(finished, user, tiny):
+    world = pq.read_table(tiny / "pins.parquet").to_pylist()
+    end = datetime(DAY.year, DAY.month, DAY.day, tzinfo=UTC) + timedelta(days=1)
+    topics = tuple(sorted({row["topic"] for row in world})[:4])
+    with retrieve.open_live(finished) as reader:
+        table = reader.embeddings
+        every = np.arange(len(table.pin_ids))
+        indexed = set(table.pin_ids.filter(pa.array(reader.index.holds(every))).to_pylist())
+        made = reader.recommend(user, wishes=Wishes(fresh_days=200, topics=topics))
+        allowed = [
+            row["pin_id"]
+            for row in world
+            if row["pin_id"] in indexed
+            and row["topic"] in topics
+            and row["created_at"] >= end - timedelta(days=200)
+        ]
+        rows = table.rows_of(allowed)
+        each, expected = 400 // len(made.medoids), set()
+        for medoid in made.medoids:
+            cosines = table.matrix[rows] @ table.matrix[table.rows_of([medoid])[0]]
+            order = [i for i in np.argsort(-cosines) if allowed[i] != medoid][:each]
+            expected |= {allowed[i] for i in order}
+    assert len(allowed) > 5
+    assert {c.pin_id for c in made.candidates} == expected
 
 
 @pytest.mark.parametrize("where", ["keyvalue", "vectors", "record"])

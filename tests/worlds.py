@@ -28,6 +28,7 @@ def items_of(world: Path) -> init.Items:
         quality="quality",
         title="title",
         created_at="created_at",
+        topic="topic",
         embeddings=str(world / "embeddings.npy"),
     )
 

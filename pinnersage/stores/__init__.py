@@ -5,7 +5,7 @@ contract tests runs against all.
 """
 
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pinnersage.errors import ConfigError
 
@@ -67,12 +67,17 @@ def redis_url(settings: "Settings") -> str:
 def open_vectors(settings: "Settings") -> "VectorStore":
     """Return the vector store that the settings choose."""
     config = settings.index
-    m, construct, search = config.hnsw_m, config.hnsw_ef_construct, config.hnsw_ef_search
+    graph: dict[str, Any] = {
+        "m": config.hnsw_m,
+        "ef_construct": config.hnsw_ef_construct,
+        "ef_search": config.hnsw_ef_search,
+        "quantisation": config.quantisation,
+    }
     if config.store == "edge":
         from pinnersage.stores.edge import EdgeStore  # noqa: PLC0415
 
         root = settings.home / "stores" / "vectors"
-        return EdgeStore(root, m=m, ef_construct=construct, ef_search=search)
+        return EdgeStore(root, **graph)
     from pinnersage.stores.qdrant import QdrantStore  # noqa: PLC0415
 
     location = config.location or os.environ.get("QDRANT_URL", "")
@@ -85,4 +90,4 @@ def open_vectors(settings: "Settings") -> "VectorStore":
     if location.startswith("path:"):  # from whatever folder a command is given
         location = f"path:{settings.home / location.removeprefix('path:')}"
     key = os.environ.get("QDRANT_API_KEY")
-    return QdrantStore(location, api_key=key, m=m, ef_construct=construct, ef_search=search)
+    return QdrantStore(location, api_key=key, **graph)

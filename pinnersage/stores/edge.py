@@ -34,7 +34,7 @@ from qdrant_edge import Filter as EdgeFilter
 
 from pinnersage.errors import DataError
 from pinnersage.stores.disk import disk_errors
-from pinnersage.stores.edge_feed import NO_ROWS, SHARD, Part, Points, build
+from pinnersage.stores.edge_feed import NO_ROWS, SHARD, Points, build
 from pinnersage.stores.filters import (
     CREATED,
     NOTHING,
@@ -47,10 +47,11 @@ from pinnersage.stores.filters import (
 )
 from pinnersage.stores.vectors import (
     OVERSAMPLING,
-    Matrix,
+    Gathered,
     Neighbours,
     Quantisation,
     VectorReader,
+    Vectors,
     arrange,
     check_queries,
     check_shapes,
@@ -99,7 +100,7 @@ class EdgeStore:
         self,
         version: str,
         rows: npt.NDArray[np.int64],
-        vectors: Matrix,
+        vectors: Vectors,
         about: Mapping[str, object],
         attributes: Attributes = NOTHING,
     ) -> None:
@@ -124,7 +125,7 @@ class EdgeStore:
         version: str,
         base: str,
         rows: npt.NDArray[np.int64],
-        vectors: Matrix,
+        vectors: Vectors,
         about: Mapping[str, object],
         attributes: Attributes = NOTHING,
         *,
@@ -144,7 +145,7 @@ class EdgeStore:
         if gone.size + new.size > most * len(rows):
             return False
         facts |= {"count": len(rows), "about": dict(about)}
-        sent = Points(rows[new], Part(vectors, new), attributes.part(new))
+        sent = Points(rows[new], Gathered(vectors, new), attributes.part(new))
         with self._shelf.aside() as aside:
             with disk_errors(aside.path):
                 shutil.copytree(self._shelf.path(base) / SHARD, aside.path / SHARD)

@@ -16,7 +16,7 @@ import numpy.typing as npt
 from pinnersage.errors import DataError, PinnerSageError, TransientError
 from pinnersage.stores.disk import DISK_FULL, Aside, disk_full
 from pinnersage.stores.filters import Attributes
-from pinnersage.stores.vectors import Matrix, blocks
+from pinnersage.stores.vectors import Vectors, blocks
 
 SHARD = "shard"
 NO_ROWS = np.empty(0, np.int64)
@@ -30,18 +30,8 @@ class Points(NamedTuple):
     """What is sent to the builder."""
 
     rows: npt.NDArray[np.int64]
-    vectors: Any
+    vectors: Vectors
     attributes: Attributes
-
-
-class Part(NamedTuple):
-    """Some vectors of a matrix, gathered as they are read."""
-
-    matrix: Matrix
-    which: npt.NDArray[np.intp]
-
-    def __getitem__(self, span: Any) -> Any:
-        return self.matrix[self.which[span]]
 
 
 def build(

@@ -5,6 +5,8 @@ numbers and words, never truths (the embedded engine finds nothing by those). A 
 with what its pins know, and a filter that asks for more is refused: else nothing would be found.
 """
 
+import hashlib
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
@@ -19,7 +21,7 @@ CREATED, TOPIC = "created", "topic"
 """What a point may carry: the day it was made, in days since 1970, and what it is about."""
 UNKNOWN = np.iinfo(np.int64).min
 """In place of a day that is not known: such a point is never fresh."""
-_EPOCH = date(1970, 1, 1)
+EPOCH = date(1970, 1, 1)
 
 
 @dataclass(frozen=True)
@@ -34,7 +36,13 @@ class Filter:
     @property
     def since(self) -> int | None:
         """``fresh_since`` in days since 1970."""
-        return None if self.fresh_since is None else (self.fresh_since - _EPOCH).days
+        return None if self.fresh_since is None else (self.fresh_since - EPOCH).days
+
+    @property
+    def name(self) -> str:
+        """Short, and another for each filter: part of what an answer is remembered by."""
+        text = json.dumps([self.since, *self.topics])
+        return hashlib.sha256(text.encode()).hexdigest()[:32]
 
     @property
     def asks(self) -> list[str]:

@@ -1,9 +1,10 @@
 """Neighbours: what is near a medoid, remembered, so that a popular medoid is searched once.
 
 An index version never changes, so what was found in it stays right: an entry is named for the
-version and how it is searched, the depth of the search and the pin's row, and is forgotten only for
-room (or, in Redis, after a while without use: versions come and go). ``Memory`` belongs to one
-process, ``Shared`` to all that reach one Redis. Both may be used by several threads.
+version, how it is searched and under which filter, the depth of the search and the pin's row, and
+is forgotten only for room (or, in Redis, after a while without use: versions come and go).
+``Memory`` belongs to one process, ``Shared`` to all that reach one Redis. Both may be used by
+several threads.
 """
 
 import logging

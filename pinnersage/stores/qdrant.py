@@ -30,10 +30,10 @@ from pinnersage.stores.address import without_password
 from pinnersage.stores.filters import CREATED, NOTHING, TOPIC, Attributes, Filter, check_filter
 from pinnersage.stores.vectors import (
     OVERSAMPLING,
-    Matrix,
     Neighbours,
     Quantisation,
     VectorReader,
+    Vectors,
     arrange,
     blocks,
     check_queries,
@@ -95,7 +95,7 @@ class QdrantStore:
         self,
         version: str,
         rows: npt.NDArray[np.int64],
-        vectors: Matrix,
+        vectors: Vectors,
         about: Mapping[str, object],
         attributes: Attributes = NOTHING,
     ) -> None:
@@ -129,7 +129,7 @@ class QdrantStore:
         version: str,
         base: str,  # noqa: ARG002
         rows: npt.NDArray[np.int64],  # noqa: ARG002
-        vectors: Matrix,  # noqa: ARG002
+        vectors: Vectors,  # noqa: ARG002
         about: Mapping[str, object],  # noqa: ARG002
         attributes: Attributes = NOTHING,  # noqa: ARG002
         *,
@@ -247,7 +247,7 @@ class QdrantStore:
         name: str,
         version: str,
         rows: npt.NDArray[np.int64],
-        vectors: Matrix,
+        vectors: Vectors,
         attributes: Attributes,
     ) -> None:
         """All points, without a graph: to build it once at the end is much faster."""

@@ -27,6 +27,23 @@ _WIDER = 8
 """As many times the candidates keep a walk under a filter on its way."""
 
 
+class Gathered:
+    """Some rows of a matrix, read when they are asked for: no copy of them all is made."""
+
+    def __init__(self, matrix: Any, rows: npt.NDArray[np.integer[Any]]) -> None:
+        self._matrix, self._rows = matrix, rows
+        self.shape = (len(rows), matrix.shape[1])
+        self.ndim, self.size = 2, len(rows) * matrix.shape[1]
+
+    def __getitem__(self, span: slice) -> Matrix:
+        """Return those of a span."""
+        part: Matrix = self._matrix[self._rows[span]]
+        return part
+
+
+Vectors = Matrix | Gathered
+
+
 class Neighbours(NamedTuple):
     """What is near each query.
 
@@ -116,7 +133,7 @@ class VectorStore(Protocol):
         self,
         version: str,
         rows: npt.NDArray[np.int64],
-        vectors: Matrix,
+        vectors: Vectors,
         about: Mapping[str, object],
         attributes: Attributes = NOTHING,
     ) -> None:
@@ -142,7 +159,7 @@ class VectorStore(Protocol):
         version: str,
         base: str,
         rows: npt.NDArray[np.int64],
-        vectors: Matrix,
+        vectors: Vectors,
         about: Mapping[str, object],
         attributes: Attributes = NOTHING,
         *,
@@ -214,7 +231,7 @@ def scanned_kb(at_least: int, count: int, dimensions: int) -> int:
 
 
 def check_shapes(
-    version: str, rows: npt.NDArray[np.int64], vectors: Matrix, attributes: Attributes
+    version: str, rows: npt.NDArray[np.int64], vectors: Vectors, attributes: Attributes
 ) -> None:
     """Refuse what cannot become an index."""
     for known in (attributes.created, attributes.topic):
@@ -233,7 +250,7 @@ def check_shapes(
 
 
 def blocks(
-    version: str, rows: npt.NDArray[np.int64], vectors: Matrix, size: int
+    version: str, rows: npt.NDArray[np.int64], vectors: Vectors, size: int
 ) -> Iterator[tuple[int, npt.NDArray[np.int64], npt.NDArray[np.float32]]]:
     """Position of the first, rows and float32 vectors, ``size`` at a time, checked."""
     for start in range(0, len(rows), size):

@@ -6,6 +6,8 @@ SELECT
     pin_rows.pin_id,
     pin_rows.row,
     pins.quality,
+    pins.created_at,
+    pins.topic,
     better_rows.pin_id AS near_duplicate_of,
     CASE
         WHEN pin_rows.pin_id::VARCHAR IN (SELECT blocked.pin FROM blocked) THEN 'blocked'

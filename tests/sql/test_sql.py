@@ -24,6 +24,7 @@ FILES = sorted(
 )
 TYPES = {
     "acted_at": "TIMESTAMPTZ",
+    "created_at": "TIMESTAMPTZ",
     "first_acted_at": "TIMESTAMPTZ",
     "last_acted_at": "TIMESTAMPTZ",
     "day": "DATE",

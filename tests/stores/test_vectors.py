@@ -13,8 +13,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from qdrant_http import serving
 
 from pinnersage.errors import ConfigError, DataError, TransientError
+from pinnersage.stores import qdrant
 from pinnersage.stores.edge import EdgeStore
 from pinnersage.stores.filters import UNKNOWN, Attributes, Filter
 from pinnersage.stores.qdrant import QdrantStore
@@ -89,10 +91,17 @@ FILTERS = [
 ]
 
 
-@pytest.fixture(params=["edge", "qdrant-memory", "qdrant-path", "qdrant-server"])
-def store(request, tmp_path):
+@pytest.fixture(params=["edge", "qdrant-memory", "qdrant-path", "qdrant-http", "qdrant-server"])
+def store(request, tmp_path, monkeypatch):
     if request.param == "edge":
         yield EdgeStore(tmp_path / "index", full_scan_kb=10)
+        return
+    if request.param == "qdrant-http":
+        monkeypatch.setattr(qdrant, "_LOOK_EVERY_SECONDS", 0.001)
+        with serving() as (url, _):
+            store = QdrantStore(url, full_scan_kb=10)
+            yield store
+            store.close()
         return
     location = {
         "qdrant-memory": ":memory:",
@@ -608,6 +617,7 @@ BUILD_BIG = """
 from pathlib import Path
 import numpy as np
 from pinnersage.errors import TransientError
+from pinnersage.stores import qdrant
 from pinnersage.stores.edge import EdgeStore
 store = EdgeStore(Path({root!r}))
 try:
@@ -668,6 +678,7 @@ def test_edge_memory_of_the_caller_does_not_grow_with_the_matrix(tmp_path):
 import resource, numpy as np
 from pathlib import Path
 from pinnersage.errors import DataError
+from pinnersage.stores import qdrant
 from pinnersage.stores.edge import EdgeStore
 m = np.load({str(tmp_path / "e.npy")!r}, mmap_mode="r")
 store = EdgeStore(Path({str(tmp_path / "index")!r}), m=4, ef_construct=8)
