@@ -123,6 +123,20 @@ def retrieval(facts: Facts) -> Iterator[Bar]:
         yield Bar(f"near-duplicates, {what}", 0.99, True, facts["duplicates"][what])
 
 
+def indexing(facts: Facts) -> Iterator[Bar]:
+    """From pins to an index that was checked, and what it finds."""
+    whole = facts["ways"][0]
+    seconds = whole["refine_seconds"] + whole["index_seconds"]
+    what = f"refine, build and check of {facts['pins']:,} pins of {facts['d']} dimensions, s"
+    yield Bar(what, 300, False, seconds)
+    none, *filtered = facts["searches"]
+    yield Bar("recall@50 as in serving", 0.98, True, none["recall_at_50"])
+    least = min(min(one["recall_at_50"], one["recall_at_depth"]) for one in filtered)
+    yield Bar("recall under filters of 50 % to 0.1 %, the least", 0.95, True, least)
+    for what in ("recall", "precision"):
+        yield Bar(f"planted copies dropped, {what}", 0.99, True, facts["planted"][what])
+
+
 BARS: dict[str, Callable[[Any], Iterable[Bar]]] = {
     "kernels": kernels,
     "large": large,
@@ -131,5 +145,6 @@ BARS: dict[str, Callable[[Any], Iterable[Bar]]] = {
     "keyvalue": keyvalue,
     "staging": staging,
     "days": days,
+    "indexing": indexing,
     "retrieval": retrieval,
 }

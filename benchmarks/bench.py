@@ -23,7 +23,9 @@ import report
 
 HERE = Path(__file__).parent
 FACTS = HERE / "results.json"
-SUBJECTS = ("kernels", "large", "scaling", "start", "keyvalue", "staging", "days", "retrieval")
+SUBJECTS = (
+    "kernels", "large", "scaling", "start", "keyvalue", "staging", "days", "indexing", "retrieval",
+)  # fmt: skip
 SCALES = ("tiny", "quick", "usual", "full")
 
 

@@ -153,7 +153,7 @@ class IndexConfig(Section):
     min_recall: Share = 0.95
     """Recall@50 against exact search below which a new index is not released."""
     recall_queries: PositiveInt = 200
-    """Pins sampled to measure recall; under each filter that is tried, some of them."""
+    """Pins sampled to measure recall, of all and under each filter that is tried."""
     max_changed_share: Share = 0.1
     """Share of pins that changed up to which the last index is copied and changed; 0: never."""
     store: Literal["edge", "qdrant"] = "edge"

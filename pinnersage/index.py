@@ -113,21 +113,25 @@ def run(day: date, settings: Settings) -> IndexReport:
             settings_hash=fingerprint(settings.index),
             code_version=__version__,
             reads=(refined.ref, table.ref),
-            report=report,
+            report=report | {"graph": graph_of(settings.index)},
         )
     )
     return IndexReport(day=day, built=not there, refreshed=refreshed, **report)
 
 
 def refresh(wanted: Wanted, store: VectorStore, lake: Lake, config: IndexConfig) -> bool:
-    """Make the index from a copy of the newest that is there, if little changed."""
-    versions = store.versions()
+    """Make the index from a copy of the newest of its kind that is there, if little changed."""
+    versions, kind = store.versions(), (wanted.table.version, graph_of(config))
     for day in reversed(lake.days("index")):
         known = lake.current("index", day=day)
-        if known and known.report["version"] in versions:
-            return known.report["embeddings"] == wanted.table.version and store.refresh(
+        report = known.report if known else {}
+        if report.get("version") in versions and kind == (
+            report["embeddings"],
+            report.get("graph"),
+        ):
+            return store.refresh(
                 wanted.version,
-                known.report["version"],
+                report["version"],
                 wanted.rows,
                 Gathered(wanted.table.matrix, wanted.rows),
                 wanted.about,
@@ -166,8 +170,12 @@ def refusal(day: date, wanted: Wanted, found: Found, least: float, *, was_there:
 
 def version_of(refined: Manifest, config: IndexConfig) -> str:
     """Return the name of the index of these pins under these settings."""
-    graph = f"{config.hnsw_m}/{config.hnsw_ef_construct}/{config.quantisation}"
-    return fingerprint(refined.content_hash, refined.report["embeddings"], graph)
+    return fingerprint(refined.content_hash, refined.report["embeddings"], graph_of(config))
+
+
+def graph_of(config: IndexConfig) -> str:
+    """Return what shapes the graph: a copy of another kind cannot become this one."""
+    return f"{config.hnsw_m}/{config.hnsw_ef_construct}/{config.quantisation}"
 
 
 def filters_of(attributes: Attributes) -> dict[str, tuple[Filter, npt.NDArray[np.bool_]]]:

@@ -12,7 +12,9 @@ import numpy as np
 import pytest
 
 FOLDER = Path(__file__).resolve().parents[1] / "benchmarks"
-SUBJECTS = ("kernels", "large", "scaling", "start", "keyvalue", "staging", "days", "retrieval")
+SUBJECTS = (
+    "kernels", "large", "scaling", "start", "keyvalue", "staging", "days", "indexing", "retrieval",
+)  # fmt: skip
 
 
 @pytest.fixture(scope="module", autouse=True)
