@@ -1,6 +1,6 @@
 """Bench: every benchmark in a process of its own, one after another; prints one page.
 
-    python benchmarks/bench.py                    about twelve minutes: what make bench runs
+    python benchmarks/bench.py                    about sixteen minutes: what make bench runs
     python benchmarks/bench.py --quick            about five minutes
     python benchmarks/bench.py --full             the 10^7 day and 10^6 users too; half an hour
     python benchmarks/bench.py kernels --json     one subject, for a machine to read

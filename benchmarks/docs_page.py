@@ -10,7 +10,7 @@ FACTS = Path(__file__).with_name("results.json")
 INTRODUCTION = """\
 What the last saved run measured on one machine. To measure yours, close other programs and run:
 
-    make bench                       about twelve minutes, one page
+    make bench                       about sixteen minutes, one page
     make bench ARGS=--quick          about five
     make bench ARGS=--full           half an hour: a day of 10 million actions, a million users too
     make bench ARGS="kernels --json"     one subject, for a machine to read

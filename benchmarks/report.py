@@ -396,7 +396,7 @@ def indexing(facts: Facts) -> str:
             (
                 "One search as serving makes it, to the depth of a whole answer, by the share of "
                 "pins that a filter lets through. Filters follow the topics that pins lie around, "
-                "and every second query lies where nothing is let through: the hardest case."
+                "and a query often lies where nothing is let through: the hardest case."
             ),
             table(
                 ["filter", "share", "recall@50", "at depth", "median, ms", "99 of 100 below"],
