@@ -197,11 +197,15 @@ class Reader:
         """Return the day's popular pins, for a user of whom nothing is known; the first most so.
 
         As many as a request may have candidates. Empty where the day was published by a version of
-        this code that kept none.
+        this code that kept none. Fresh ones, or those about a topic, if they are in the index.
         """
+        wishes = wishes or Wishes()
         pins: list[int | str] = self.profiles.about.get("popular", [])
         rows = self.embeddings.rows_of(pins)
-        unwanted = np.append(self._unwanted(wishes or Wishes()), -1)
+        where = wishes.filter_on(self.release.medoids.day)
+        if where is not None:
+            rows = np.where(self._index().holds(rows, where), rows, -1)
+        unwanted = np.append(self._unwanted(wishes), -1)
         kept = [pin for pin, row in zip(pins, rows, strict=True) if row not in unwanted]
         return kept[: self.config.n_candidates]
 
@@ -225,11 +229,7 @@ class Reader:
         depend on what is remembered; under a filter, of those that it lets through. A medoid is
         not its own neighbour. What is not remembered is searched for in one batch.
         """
-        if self.index is None or self.release.index is None:
-            raise DataError(
-                f"Release {self.release.number} has no index yet. "
-                f"Run: pinnersage refine and pinnersage index --day {self.release.medoids.day}"
-            )
+        index = self._index()
         rows = self.embeddings.rows_of(medoids)
         if (rows < 0).any():
             raise DataError(
@@ -244,7 +244,7 @@ class Reader:
         found: dict[int, Near] = {}
         if missing:
             queries = np.asarray(self.embeddings.matrix[missing], dtype=np.float32)
-            result = self.index.search(queries, depth, where=where)
+            result = index.search(queries, depth, where=where)
             found = {
                 row: without(Near(near[near >= 0], cosines[near >= 0]), np.array([row]))
                 for row, near, cosines in zip(missing, result.rows, result.cosines, strict=True)
@@ -253,6 +253,14 @@ class Reader:
             known |= found
         searched = frozenset(m for m, row in zip(medoids, rows, strict=True) if row in found)
         return [near for row in rows.tolist() if (near := known[row]) is not None], searched
+
+    def _index(self) -> VectorReader:
+        if self.index is None or self.release.index is None:
+            raise DataError(
+                f"Release {self.release.number} has no index yet. "
+                f"Run: pinnersage refine and pinnersage index --day {self.release.medoids.day}"
+            )
+        return self.index
 
     def _pins(self, rows: npt.NDArray[np.int64]) -> list[int | str]:
         found: list[int | str] = self.embeddings.pin_ids.take(pa.array(rows)).to_pylist()

@@ -111,8 +111,9 @@ class Server:
         self.calls.append("count")
         return self.local.count(name, asked.filter, exact=bool(asked.exact))
 
-    def retrieve(self, name: str, asked: models.PointRequest) -> Any:
-        return self.local.retrieve(name, asked.ids, with_payload=False)
+    def scroll(self, name: str, asked: models.ScrollRequest) -> Any:
+        points, after = self.local.scroll(name, asked.filter, limit=asked.limit, with_payload=False)
+        return models.ScrollResult(points=points, next_page_offset=after)
 
     def query(self, name: str, asked: models.QueryRequestBatch) -> Any:
         how = {
@@ -149,7 +150,7 @@ ROUTES: dict[tuple[str, str], tuple[str, Any]] = {
     ("PUT", f"{ONE}/index"): ("index", models.CreateFieldIndex),
     ("PUT", f"{ONE}/points"): ("upsert", models.PointsList),
     ("POST", f"{ONE}/points/count"): ("count", models.CountRequest),
-    ("POST", f"{ONE}/points"): ("retrieve", models.PointRequest),
+    ("POST", f"{ONE}/points/scroll"): ("scroll", models.ScrollRequest),
     ("POST", f"{ONE}/points/query/batch"): ("query", models.QueryRequestBatch),
     ("GET", "/aliases"): ("aliases", None),
     ("POST", "/collections/aliases"): ("alias", models.ChangeAliasesOperation),

@@ -22,6 +22,7 @@ from qdrant_edge import (
     CountRequest,
     EdgeShard,
     FieldCondition,
+    HasIdCondition,
     MatchAny,
     QuantizationSearchParams,
     Query,
@@ -226,10 +227,17 @@ class EdgeReader(VectorReader):
             found.append(([point.id for point in points], [point.score for point in points]))
         return arrange(found, limit)
 
-    def holds(self, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
+    def holds(
+        self, rows: npt.NDArray[np.int64], where: Filter | None = None
+    ) -> npt.NDArray[np.bool_]:
         """See ``VectorReader``."""
+        check_filter(where, self.filters, self._path.parent)
         asked = np.unique(rows[rows >= 0]).tolist()
-        there = self._opened().retrieve(asked, with_payload=False, with_vector=False)
+        among = EdgeFilter(must=[HasIdCondition(set(asked)), _condition(where or Filter())])
+        request = ScrollRequest(
+            limit=max(1, len(asked)), filter=among, with_payload=False, with_vector=False
+        )
+        there, _ = self._opened().scroll(request)
         return np.isin(rows, np.array([point.id for point in there], np.int64))
 
     def points(self) -> tuple[npt.NDArray[np.int64], Attributes]:

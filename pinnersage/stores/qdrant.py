@@ -334,13 +334,19 @@ class QdrantReader(VectorReader):
                 found[i] = hits
         return arrange(found, limit)
 
-    def holds(self, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
+    def holds(
+        self, rows: npt.NDArray[np.int64], where: Filter | None = None
+    ) -> npt.NDArray[np.bool_]:
         """See ``VectorReader``."""
+        check_filter(where, self.filters, self._collection)
         asked, there = np.unique(rows[rows >= 0]), []
         with self._store.reached():
             for start in range(0, len(asked), _BLOCK):
-                part = asked[start : start + _BLOCK].tolist()
-                there += self._store.client.retrieve(self._collection, part, with_payload=False)
+                part = models.HasIdCondition(has_id=asked[start : start + _BLOCK].tolist())
+                among = models.Filter(must=[part, _condition(where or Filter())])
+                there += self._store.client.scroll(
+                    self._collection, among, limit=_BLOCK, with_payload=False
+                )[0]
         return np.isin(rows, np.array([point.id for point in there], np.int64))
 
     def __len__(self) -> int:

@@ -195,12 +195,19 @@ def test_a_filter_on_what_no_point_carries_is_an_error_and_no_empty_answer(
 
 
 def test_a_version_says_which_rows_it_holds(store, rows, vectors):
-    store.build("v1", rows, vectors, {})
+    attributes = carried(len(rows))
+    store.build("v1", rows, vectors, {}, attributes)
     asked = np.array([-1, rows[3], 10**9, rows[0], rows[3], 2**40])
     with store.open("v1") as reader:
         assert reader.holds(asked).tolist() == [False, True, False, True, True, False]
         assert reader.holds(rows).all()
         assert reader.holds(rows[:0]).shape == (0,)
+        for where in FILTERS:
+            expected = lets_through(where, attributes)
+            assert reader.holds(rows, where).tolist() == expected.tolist()
+    store.build("v2", rows, vectors, {})
+    with store.open("v2") as reader, pytest.raises(DataError, match="built without topic"):
+        reader.holds(rows, Filter(topics=("birds",)))
 
 
 def test_attributes_of_another_length_are_refused(store):
