@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import date, timedelta
+from functools import cached_property
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -196,18 +197,21 @@ class Reader:
     def popular(self, wishes: Wishes | None = None) -> list[int | str]:
         """Return the day's popular pins, for a user of whom nothing is known; the first most so.
 
-        As many as a request may have candidates. Empty where the day was published by a version of
-        this code that kept none. Fresh ones, or those about a topic, if they are in the index.
+        As many as a request may have candidates, of those in the index that pass its filter. Empty
+        where the day was published by a version of this code that kept none.
         """
         wishes = wishes or Wishes()
-        pins: list[int | str] = self.profiles.about.get("popular", [])
-        rows = self.embeddings.rows_of(pins)
-        where = wishes.filter_on(self.release.medoids.day)
+        rows, where = self._popular, wishes.filter_on(self.release.medoids.day)
         if where is not None:
-            rows = np.where(self._index().holds(rows, where), rows, -1)
-        unwanted = np.append(self._unwanted(wishes), -1)
-        kept = [pin for pin, row in zip(pins, rows, strict=True) if row not in unwanted]
-        return kept[: self.config.n_candidates]
+            rows = rows[self._index().holds(rows, where)]
+        return self._pins(rows[~np.isin(rows, self._unwanted(wishes))][: self.config.n_candidates])
+
+    @cached_property
+    def _popular(self) -> npt.NDArray[np.int64]:
+        """Rows of the popular pins that are in the index."""
+        rows = self.embeddings.rows_of(self.profiles.about.get("popular", [])).astype(np.int64)
+        rows = rows[rows >= 0]
+        return rows[self._index().holds(rows)] if rows.size else rows
 
     def similar(self, pin: int | str) -> list[Candidate] | None:
         """Return the pins nearest to a pin, best first; None for one that is not to be shown."""
