@@ -148,7 +148,7 @@ def judged(
 
 
 def sources(buckets: Iterable[Manifest]) -> list[str]:
-    """Return what a report is of: the versions of the buckets, and if users were erased from one."""
+    """Return what a report is of: versions of buckets, and how many users were erased from each."""
     return [m.ref + (f" less {m.erased}" if m.erased else "") for m in buckets]
 
 

@@ -2,7 +2,6 @@
 
 import html
 import json
-import os
 import shutil
 from datetime import UTC, datetime, timedelta
 
@@ -44,7 +43,7 @@ FIRST = days_before(1)
 
 
 def events_of(users):
-    """Some actions a user and day; one of USER's comes twice, and some of the last day have no pin."""
+    """Some actions a user and day; one of USER's comes twice, some of the last day have no pin."""
     found = []
     for number, user in enumerate([USER, *OTHERS]):
         for back in range(-1, 5):
@@ -577,7 +576,7 @@ class Killed(BaseException):
 def test_killed_at_any_write_an_order_is_finished_by_giving_it_again(
     template, tmp_path, monkeypatch
 ):
-    """Every write of an order is, once, the last thing that it does, and once the first not done."""
+    """Each write of an order is the last thing that it does, or the first that it does not."""
     whole = opened(template, tmp_path / "whole")
     order(whole)
     expected = everything(whole)
