@@ -2,6 +2,7 @@
 
 import html
 import json
+import os
 import shutil
 from datetime import UTC, datetime, timedelta
 
@@ -15,6 +16,7 @@ from pinnersage import (
     config,
     erase,
     erased,
+    maintain,
     pages,
     people,
     publish,
@@ -428,6 +430,29 @@ def test_a_step_that_fails_for_another_reason_says_that_reason(settings, monkeyp
     with pytest.raises(DataError, match="a file is broken"):
         erase.settled(broken, settings, erase.own_days("medoids", [DAY], settings))
     assert len(tries) == 2
+
+
+@pytest.mark.parametrize("erase_one", [False, True])
+def test_erasing_keeps_no_day_that_is_due_to_go(settings, erase_one):
+    """Were it work on a day, daily erasures would keep old days for ever."""
+    for path in settings.home.rglob("*"):
+        os.utime(path, (1e9, 1e9))
+    if erase_one:
+        order(settings)
+    few = changed(
+        settings,
+        retention={"medoids_days": 1, "spare_action_days": 0},
+        checks={"drift_days": 1, "min_drift_days": 1},
+        model={"window_days": 1},
+    )
+    (settings.home / "lake" / "now").touch()
+    now = datetime.fromtimestamp((settings.home / "lake" / "now").stat().st_mtime, UTC)
+    done = maintain.run(now, few, dry_run=False)
+    days = {kind.kind: sorted(gone.name[-10:] for gone in kind.gone) for kind in done.kinds}
+    assert days["actions"] == [str(days_before(n)) for n in (3, 2)]
+    assert mentions(settings) == [] if erase_one else mentions(settings)
+    for lock in (settings.home / "lake").rglob(".*.swap.lock"):
+        assert lock.with_name(lock.name[1:].removesuffix(".swap.lock")).exists()
 
 
 # --- the record ----------------------------------------------------------------------------------

@@ -34,7 +34,7 @@ def test_what_is_not_there_is_none_and_a_folder_is_no_file(storage):
     assert not storage.exists("a/b")
 
 
-def test_forgetting_leaves_what_is_there(storage, tmp_path):
+def test_forgetting_leaves_what_is_there(storage):
     for key in ("t/a.bin", "t/b.bin", "u/a.bin"):
         storage.write(key, key.encode())
         storage.local(key)
