@@ -14,9 +14,10 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import TypeVar
 
+import duckdb
 from pydantic import BaseModel, ConfigDict
 
-from pinnersage import erased, parallel, scrub
+from pinnersage import erased, parallel, queries, scrub
 from pinnersage.config import Settings
 from pinnersage.erased import RECORD, Erased, Erasure
 from pinnersage.errors import ChecksError, ConfigError, DataError, TransientError
@@ -32,6 +33,8 @@ ATTEMPTS = 20
 AGAIN = 5
 """Times that a step begins again: each is a user who was erased while it ran."""
 LOCK = "erase"
+OURS = ("lake", "reports")
+"""Folders of the home in which a killed writer may leave a file that names a user."""
 
 Done = TypeVar("Done")
 Change = Callable[[Erased], Erased]
@@ -100,9 +103,9 @@ def run(
     given = replaced(settings, lambda record: with_order(record, user, by, reason, at, salt))
     who = {user}.intersection
     with erased.record_of(settings).locked(LOCK):
-        files = scrub_lake(who, settings)
+        files = scrub_lake(user, settings)
         reports = scrub.reports(open_storage(settings), who)
-        leftovers = scrub.leftovers(settings.home, user)
+        leftovers = scrub.leftovers([settings.home / name for name in OURS], user)
         versions = open_keyvalue(settings).erase([key])
     digest = given.digest(user)
     record = replaced(settings, lambda record: with_done(record, digest, at))
@@ -151,9 +154,10 @@ def replaced(settings: Settings, change: Change) -> Erased:
     raise TransientError(f"Others gave orders {ATTEMPTS} times meanwhile. Give it again.")
 
 
-def scrub_lake(who: scrub.Who, settings: Settings) -> int:
-    """Remove users from every day of every table that has users; how many files were changed."""
+def scrub_lake(user: str, settings: Settings) -> int:
+    """Remove a user from every day of every table that has users; how many files were changed."""
     lake = open_lake(settings)
+    bucket = bucket_of(user, lake.layout.n_buckets)
     folders = [
         f"{table}/{name}"
         for table in TABLES
@@ -164,12 +168,20 @@ def scrub_lake(who: scrub.Who, settings: Settings) -> int:
         pass
 
     def one(folder: str) -> int:
-        return scrub.partition(lake, folder, who, settings)
+        return scrub.partition(lake, folder, {user}.intersection, settings, bucket)
 
     changed = sum(parallel.in_order(one, folders, settings.run.threads))
     for table in TABLES:
         lake.storage.forget(table)
     return changed
+
+
+def bucket_of(user: str, n_buckets: int) -> int:
+    """Return the bucket that ``stage`` puts a user in."""
+    with duckdb.connect() as con:
+        sql = "SELECT ((md5_number($user) >> 64)::UBIGINT % $n_buckets)::INTEGER"
+        bucket: int = queries.scalar(con, sql, {"user": user, "n_buckets": n_buckets})
+    return bucket
 
 
 def settled(

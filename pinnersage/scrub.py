@@ -39,6 +39,8 @@ Who = Callable[[Iterable[str]], set[str]]
 ATTEMPTS = 20
 """Each is beaten only by a step that commits the same day in the same moments."""
 REPORTS = "reports/quality"
+UNFINISHED = re.compile(r"\..+\.(json|html)\.\w{8}")
+"""Names of files that are being written, or that a killed writer left."""
 
 
 class Rewritten(NamedTuple):
@@ -53,16 +55,31 @@ class Rewritten(NamedTuple):
     """Of those rows."""
 
 
-def partition(lake: Lake, folder: str, who: Who, settings: Settings) -> int:
-    """Remove users from a day of a table, such as ``medoids/day=2026-01-05``; what was changed.
+def partition(
+    lake: Lake, folder: str, who: Who, settings: Settings, bucket: int | None = None
+) -> int:
+    """Remove users from a day of a table, such as ``medoids/day=2026-01-05``.
+
+    Parameters
+    ----------
+    lake, folder, who, settings
+        Where, and who is to go.
+    bucket : int, optional
+        The one whose files they can be in; any, if it is not said.
 
     Returns
     -------
     int
         Files and versions of manifests that named such a user.
+
+    Raises
+    ------
+    TransientError
+        Steps committed the same day again and again.
     """
+    part = "/data/" if bucket is None else f"/bucket={bucket}/data/"
     for _ in range(ATTEMPTS):
-        changed = attempt(lake, folder, who, settings)
+        changed = attempt(lake, folder, part, who, settings)
         if changed is not None:
             return changed
     raise TransientError(
@@ -70,11 +87,11 @@ def partition(lake: Lake, folder: str, who: Who, settings: Settings) -> int:
     )
 
 
-def attempt(lake: Lake, folder: str, who: Who, settings: Settings) -> int | None:
+def attempt(lake: Lake, folder: str, part: str, who: Who, settings: Settings) -> int | None:
     """Do what ``partition`` does; None when a step has written there meanwhile."""
     keys = [entry.key for entry in lake.storage.list(folder)]
     with lake.workspace() as work:
-        files = rewritten(lake, [key for key in keys if "/data/" in key], who, work, settings)
+        files = rewritten(lake, [key for key in keys if part in key], who, work, settings)
     changed = len(files)
     for key in (key for key in keys if key.endswith(".json")):
         data = lake.storage.read(key)
@@ -211,13 +228,13 @@ def quality_without(report: QualityReport, who: Who) -> QualityReport:
     return report.model_copy(update={"outcomes": outcomes})
 
 
-def leftovers(home: Path, user: str) -> int:
-    """Remove unfinished files of writers that were killed, if they name a user; how many."""
+def leftovers(folders: Iterable[Path], user: str) -> int:
+    """Remove what ``write_atomically`` left unfinished, if it names a user; how many files."""
     said = {user, html.escape(user), json.dumps(user)[1:-1]}
     spelled = [text.encode() for text in said]
     found = 0
-    for path in home.rglob(".*"):
-        if path.is_file() and path.suffix != ".lock":
+    for path in (path for folder in folders for path in folder.rglob(".*")):
+        if UNFINISHED.fullmatch(path.name) and path.is_file():
             data = path.read_bytes()
             if any(text in data for text in spelled):
                 path.unlink(missing_ok=True)

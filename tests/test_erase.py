@@ -95,9 +95,14 @@ def template(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def never(tmp_path_factory):
-    """A home in which USER never was."""
+def without(tmp_path_factory):
     return home_of(tmp_path_factory.mktemp("without"), OTHERS)
+
+
+@pytest.fixture
+def never(without, tmp_path) -> Settings:
+    """A home in which USER never was."""
+    return opened(without, tmp_path / "never")
 
 
 @pytest.fixture
@@ -234,8 +239,8 @@ def test_files_that_no_manifest_names_go_too(settings):
 
 def test_unfinished_files_of_killed_writers_go_too(settings):
     reports = settings.home / "reports" / "quality" / f"day={DAY}"
-    (reports / ".report.json.x7").write_text(json.dumps({"user_id": USER}))
-    (reports / ".index.html.x7").write_text(html.escape(USER))
+    (reports / ".report.json.abcd_123").write_text(json.dumps({"user_id": USER}))
+    (reports / ".index.html.abcd_123").write_text(html.escape(USER))
     for root in (settings.home / "lake" / ".scratch", settings.home / "stores" / "keyvalue"):
         (root / ".aside-dead").mkdir(parents=True)
         (root / ".aside-dead" / "data").write_text(USER)
@@ -251,6 +256,13 @@ def test_a_bucket_of_one_user_may_become_empty(template, tmp_path):
     assert {(m.rows, m.files) for m in current(lake)} == {(0, ())}
     assert profiles(settings) == {str(FIRST): [{}], str(DAY): [{}]}
     assert list((settings.home / "lake").rglob("medoids/**/data/*")) == []
+
+
+def test_the_bucket_of_a_user_is_the_one_that_stage_uses(settings):
+    lake = open_lake(settings)
+    for file in lake.require("actions", "stage", day=DAY).files:
+        for user in pq.ParquetFile(lake.path(file)).read()["user_id"].unique().to_pylist():
+            assert erase.bucket_of(user, 2) == file.bucket
 
 
 # --- at once -------------------------------------------------------------------------------------

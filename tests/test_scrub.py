@@ -2,6 +2,7 @@
 
 import html
 import json
+import os
 from datetime import UTC, date, datetime
 
 import duckdb
@@ -96,6 +97,14 @@ def test_scrubbing_again_changes_nothing(lake, settings):
     before = lake.current("actions", day=DAY)
     assert scrub.partition(lake, FOLDER, GONE, settings) == 0
     assert lake.current("actions", day=DAY) == before
+
+
+def test_only_the_bucket_that_is_named_is_looked_at(lake, settings):
+    commit(lake, actions("gone"), actions("gone", "kept"))
+    assert scrub.partition(lake, FOLDER, GONE, settings, bucket=1) == 3
+    (first, second) = lake.paths(lake.current("actions", day=DAY))
+    assert pq.ParquetFile(first).read()["user_id"].to_pylist() == ["gone"]
+    assert pq.ParquetFile(second).read()["user_id"].to_pylist() == ["kept"]
 
 
 def test_users_who_go_one_after_another_are_counted(lake, settings):
@@ -216,16 +225,28 @@ def test_a_report_of_others_is_not_touched(tmp_path):
 # --- leftovers -----------------------------------------------------------------------------------
 
 
+def test_what_a_killed_write_leaves_is_found(tmp_path, monkeypatch):
+    """By the name that a write gives to what is not finished."""
+    monkeypatch.setattr(scrub.Path, "replace", lambda *_: os._exit(9))
+    number = os.fork()
+    if not number:
+        Folder(tmp_path).write("reports/day/report.json", b"gone")
+    os.waitpid(number, 0)
+    assert len(list(tmp_path.rglob(".*"))) == 1
+    assert scrub.leftovers([tmp_path], "gone") == 1
+
+
 @pytest.mark.parametrize("user", ["plain", "a<b>&c", 'quo"ted', "caf\u00e9", "7"])
 @pytest.mark.parametrize("spell", [str, html.escape, lambda text: json.dumps(text)[1:-1]])
 def test_unfinished_files_that_name_a_user_go_and_others_stay(tmp_path, user, spell):
     folder = tmp_path / "reports"
     folder.mkdir()
-    (folder / ".report.json.x1").write_text(f"<{spell(user)}>")
-    (folder / ".report.json.x2").write_text("somebody else")
+    (folder / ".report.json.x_1abcd2").write_text(f"<{spell(user)}>")
+    (folder / ".report.json.x_1abcd3").write_text("somebody else")
     (folder / ".pointer.lock").write_text(user)
+    (folder / ".yours").write_text(user)
     (folder / "report.json").write_text(user)
-    assert scrub.leftovers(tmp_path, user) == 1
+    assert scrub.leftovers([folder, tmp_path / "none"], user) == 1
     assert sorted(path.name for path in folder.iterdir()) == [
-        ".pointer.lock", ".report.json.x2", "report.json",
+        ".pointer.lock", ".report.json.x_1abcd3", ".yours", "report.json",
     ]  # fmt: skip
