@@ -87,8 +87,8 @@ def waive_report(
     facts = validate.bucket_frame(lake, day, current, settings).filter(regex="^(is|has)_")
     if validate.sources(buckets) != report.made_from or not facts.all(axis=None):
         raise DataError(
-            f"{day} was staged or clustered again, or a user erased from it, since report "
-            f"{report.version}. Judge it anew: pinnersage validate --day {day}"
+            f"{day} was staged or clustered again since report {report.version}, or a user was "
+            f"erased from it. Judge it anew: pinnersage validate --day {day}"
         )
     rules = [outcome.rule for outcome in report.failed]
     new = Waiver(rules=rules, by=by, reason=reason, at=at.astimezone(UTC))
