@@ -20,7 +20,7 @@ import pyarrow as pa
 import timing
 from threadpoolctl import threadpool_limits
 
-from pinnersage import near_duplicates
+from pinnersage import erased, near_duplicates, takedown
 from pinnersage.config import IndexConfig, RetrievalConfig
 from pinnersage.index import recall_at
 from pinnersage.release import Index, Medoids, Release
@@ -31,7 +31,6 @@ from pinnersage.stores.folder import Folder
 from pinnersage.stores.lmdb_store import LmdbStore
 from pinnersage.stores.neighbours import Memory
 from pinnersage.stores.packing import Profile, key_of, pack
-from pinnersage.takedown import Watch
 
 D, MEDOIDS, TOPICS = 256, 10, 500
 DAY = date(2026, 1, 1)
@@ -71,7 +70,8 @@ def measure(name: str) -> dict[str, Any]:
         profiles.write("p", users(scale, rng), {})
         with vectors.open("i") as index, profiles.open("p") as users_:
             table = Embeddings("e", DAY, matrix, pa.array(rows), Path(folder), "e")
-            context = Context(Memory(scale.pins), Watch(Folder(Path(folder))))
+            record = Folder(Path(folder))
+            context = Context(Memory(scale.pins), takedown.Watch(record), erased.Watch(record))
             reader = Reader(release(), users_, table, index, config, context)
             facts = times(reader, scale, rng)
             recall = recall_at(index, matrix, rows, min(200, scale.pins))

@@ -391,6 +391,43 @@ def blocked(home: Home = None, as_json: AsJson = False) -> None:
 
 
 @app.command()
+def erase(
+    user: Annotated[str, typer.Argument(metavar="USER")],
+    by: WhoAnswers,
+    reason: Why,
+    home: Home = None,
+    as_json: AsJson = False,
+) -> None:
+    """Erase a user for good: from readers within seconds, then from lake, stores and reports."""
+    import secrets
+
+    from pinnersage import erase as step
+
+    now = datetime.now(UTC)  # noqa: TID251 (the clock's place is here, at the edge)
+    done = step.run(user, by, reason, now, secrets.token_hex(16), settings_of(home))
+    tell(done, as_json=as_json, title="erase")
+    if not as_json and not done.found:
+        console.print("Nothing was found of this user. What comes later is left out.")
+
+
+@app.command()
+def erased(home: Home = None, as_json: AsJson = False) -> None:
+    """List the orders to erase a user, with who, when and why; not who was erased."""
+    from pinnersage import erased as record
+
+    orders = list(record.read(settings_of(home)).orders)
+    if as_json:
+        print_json([one.model_dump(mode="json") for one in orders])
+        return
+    table = Table("user (digest)", "ordered", "done", "by", "reason", box=None)
+    for one in orders:
+        done = f"{one.done:%Y-%m-%d %H:%M} UTC" if one.done else "no: give the order again"
+        said = (one.user[:12], f"{one.at:%Y-%m-%d %H:%M} UTC", done, one.by, one.reason)
+        table.add_row(*map(printable, said))
+    console.print(table if orders else "No user was erased.")
+
+
+@app.command()
 def release(
     day: Day,
     what: Annotated[str, typer.Option(help="medoids or index.")] = "medoids",

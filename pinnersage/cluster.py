@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pydantic import BaseModel, ConfigDict
 
-from pinnersage import extract, queries
+from pinnersage import erase, extract, queries
 from pinnersage.config import Settings, medoids_fingerprint
 from pinnersage.model import UserClusters, cluster_users
 from pinnersage.schema import MEDOIDS, TIME
@@ -67,8 +67,26 @@ def run(
     them from the lake (``examples/spark_cluster.py``); the result is the same to the byte.
     ``table`` are the day's embeddings, where they are open already.
     """
+    table = table or embeddings.open_valid(open_lake(settings), day)
+    own = erase.own_days("medoids", [day], settings)
+    attempts = 1 if actions is not None else erase.AGAIN
+    return erase.settled(
+        lambda: cluster_bucket(day, bucket, settings, actions, table),
+        settings,
+        own,
+        attempts=attempts,
+    )
+
+
+def cluster_bucket(
+    day: date,
+    bucket: int,
+    settings: Settings,
+    actions: pa.RecordBatchReader | None,
+    table: Embeddings,
+) -> ClusterReport:
+    """Do what ``run`` does, once."""
     lake = open_lake(settings)
-    table = table or embeddings.open_valid(lake, day)
     with lake.workspace() as work, queries.connect(work / "spill", settings.run) as con:
         try:
             counts = extract.label(con, lake, day, bucket, settings, table, actions)

@@ -111,10 +111,11 @@ def coverage(day: Day, before: Manifest | None, checks: CheckConfig) -> Comparis
     rule = Rule(
         COVERAGE, ("user_coverage",), least=checks.min_user_coverage, runbook="user coverage"
     )
-    if before is None or not before.report["measures"]["n_users"]:
+    users = before.report["measures"]["n_users"] - before.erased if before else 0
+    if not users:
         why = f"none of the {checks.drift_days} days before passed"
         return Comparison(unjudged=[not_judged(rule, table="day", why=why)])
-    share = day.measures["n_users"] / before.report["measures"]["n_users"]
+    share = day.measures["n_users"] / users
     return Comparison([rule], {"user_coverage": share})
 
 
@@ -128,7 +129,7 @@ def acting(lake: Lake, day: date, checks: CheckConfig) -> Comparison:
     if not checks.min_acting_share:
         return Comparison()
     weeks = (lake.current("actions", day=day - timedelta(weeks=n + 1)) for n in range(WEEKS))
-    known = [manifest.report["users"] for manifest in weeks if manifest is not None]
+    known = [acted(manifest) for manifest in weeks if manifest is not None]
     staged = lake.require("actions", f"pinnersage stage --day {day}", day=day)
     if len(known) < MIN_WEEKS:
         why = f"{len(known)} of {WEEKS} weekdays before are staged, {MIN_WEEKS} are needed"
@@ -139,7 +140,13 @@ def acting(lake: Lake, day: date, checks: CheckConfig) -> Comparison:
     chance = 3 * math.sqrt(checks.min_acting_share / usual)
     least = round(max(0.0, checks.min_acting_share - chance), 3)
     rule = Rule(ACTING, ("acting_share",), least=least, runbook="user coverage")
-    return Comparison([rule], {"acting_share": staged.report["users"] / usual})
+    return Comparison([rule], {"acting_share": acted(staged) / usual})
+
+
+def acted(staged: Manifest) -> int:
+    """Return how many users acted on a staged day, but for those who were erased since."""
+    users: int = staged.report["users"]
+    return users - staged.erased
 
 
 def drifts(passed: Sequence[Manifest], day: Day, checks: CheckConfig) -> list[Comparison]:

@@ -5,7 +5,7 @@ from datetime import timedelta
 
 from pydantic import BaseModel, ConfigDict
 
-from pinnersage import retrieve, source
+from pinnersage import erased, retrieve, source
 from pinnersage.config import Settings
 from pinnersage.errors import PinnerSageError
 from pinnersage.release import Releases
@@ -32,7 +32,20 @@ def run(settings: Settings) -> list[Finding]:
     found.append(Finding(what="disk", good=free > LOW_DISK_BYTES, says=f"{free / 1e9:.1f} GB free"))
     found.append(lake(settings))
     found.append(live(settings))
-    return found
+    return [*found, *erasing(settings)]
+
+
+def erasing(settings: Settings) -> list[Finding]:
+    """Look for orders to erase a user that are not done; nothing to say where there is none."""
+    try:
+        orders = erased.read(settings).orders
+    except PinnerSageError as error:
+        return [Finding(what="erasing", good=False, says=str(error))]
+    left = sum(order.done is None for order in orders)
+    says = f"{len(orders):,} users erased"
+    if left:
+        says = f"{left:,} orders are not done: give them again. See runbook: erasure not done"
+    return [Finding(what="erasing", good=not left, says=says)] if orders else []
 
 
 def raw(settings: Settings) -> Finding:

@@ -15,7 +15,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pinnersage import parallel, queries
+from pinnersage import erased, parallel, queries
 from pinnersage.config import Settings
 from pinnersage.schema import ACTIONS
 from pinnersage.stores.embeddings import Embeddings
@@ -111,8 +111,21 @@ def label(
         con.execute(
             f"CREATE OR REPLACE TEMP {kind} {name} AS {text}", queries.used(text, parameters)
         )
+        if name == "bucket_actions":
+            leave_out_erased(con, settings)
     con.unregister("actions")
     return dict(con.execute(queries.text("user_actions/dropped")).fetchall())
+
+
+def leave_out_erased(con: duckdb.DuckDBPyConnection, settings: Settings) -> None:
+    """Remove users from ``bucket_actions`` whose erasing is not done: the lake may have them."""
+    record = erased.read(settings)
+    if record.under_way:
+        found = queries.text("user_actions/erased")
+        con.execute(
+            f"DELETE FROM bucket_actions WHERE user_id IN ({found})",  # noqa: S608 (our own file)
+            record.parameters(),
+        )
 
 
 def read_actions(

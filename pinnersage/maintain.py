@@ -20,7 +20,7 @@ from pinnersage.retention import INDEXES, KEYVALUE, REPORTS, UNNAMED, Item, Plan
 from pinnersage.stores import open_keyvalue, open_storage, open_vectors
 from pinnersage.stores.lake import canonical
 from pinnersage.stores.storage import Storage
-from pinnersage.survey import BY_DAY, BY_VERSION
+from pinnersage.survey import BY_DAY, BY_VERSION, worked_on
 
 ATTEMPTS = 5
 """Each is beaten only by a release that goes live in the same moments."""
@@ -159,7 +159,7 @@ def drop(plan: Plan, settings: Settings, done: dict[str, list[Item]]) -> bool:
 
 def busy(plan: Plan, lake: Storage, item: Item) -> bool:
     """Return whether something was written in a partition that had been at rest."""
-    return any(entry.modified > plan.since for entry in lake.list(item.name))
+    return worked_on(lake, lake.list(item.name), plan.since)
 
 
 def remove(storage: Storage, kind: str, item: Item, done: dict[str, list[Item]]) -> None:

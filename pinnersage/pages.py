@@ -18,6 +18,8 @@ from pinnersage.stores.storage import Storage
 
 DAYS, RUNBOOK = "index.html", "runbook.html"
 """Beside the days' folders, for reading without Airflow: written by ``pinnersage reports``."""
+PAGES = {"report": "index"}
+"""Names of pages that are not called as their reports are."""
 
 
 def render(template: str, values: Mapping[str, Any]) -> bytes:
@@ -40,17 +42,21 @@ def write_quality(report: QualityReport, storage: Storage) -> str:
     the runbook where these are there.
     """
     folder = f"reports/quality/day={report.day}"
+    data, page = report.model_dump_json(indent=1).encode(), page_of(report, storage)
+    for name in (report.version, "report"):
+        storage.write(f"{folder}/{name}.json", data)
+    for name in (report.version, "report"):
+        storage.write(f"{folder}/{PAGES.get(name, name)}.html", page)
+    return f"{storage.where}/{folder}/index.html"
+
+
+def page_of(report: QualityReport, storage: Storage) -> bytes:
+    """Return the page of a day's data-quality report, with links to what is beside its folder."""
     days_url, runbook_url = (
         f"../{name}" if storage.exists(f"reports/quality/{name}") else ""
         for name in (DAYS, RUNBOOK)
     )
-    data = report.model_dump_json(indent=1).encode()
-    page = render_quality(report, days_url=days_url, runbook_url=runbook_url)
-    for name in (report.version, "report"):
-        storage.write(f"{folder}/{name}.json", data)
-    for name in (report.version, "index"):
-        storage.write(f"{folder}/{name}.html", page)
-    return f"{storage.where}/{folder}/index.html"
+    return render_quality(report, days_url=days_url, runbook_url=runbook_url)
 
 
 def read_quality(storage: Storage, day: date, version: str = "report") -> QualityReport | None:

@@ -13,7 +13,7 @@ from pathlib import Path
 import duckdb
 from pydantic import BaseModel, ConfigDict
 
-from pinnersage import queries
+from pinnersage import erase, erased, queries
 from pinnersage.config import Settings
 from pinnersage.errors import DataError
 from pinnersage.release import keyvalue_version
@@ -38,7 +38,13 @@ class PublishReport(BaseModel):
 
 def run(day: date, settings: Settings) -> PublishReport:
     """Write ``day`` as a version of the key-value store."""
-    lake = open_lake(settings)
+    own = erase.own_days("medoids", [day], settings)
+    return erase.settled(lambda: publish_day(day, settings), settings, own)
+
+
+def publish_day(day: date, settings: Settings) -> PublishReport:
+    """Do what ``run`` does, once."""
+    lake, before = open_lake(settings), erased.read(settings)
     manifest = lake.require("medoids", f"pinnersage validate --day {day}", day=day)
     version = keyvalue_version(manifest)
     store = open_keyvalue(settings)
@@ -47,18 +53,23 @@ def run(day: date, settings: Settings) -> PublishReport:
             "day": day.isoformat(),
             "medoids": manifest.version,
             "embeddings": manifest.report["embeddings"],
-            "users": manifest.report["measures"]["n_users"],
+            "users": manifest.report["measures"]["n_users"] - manifest.erased,
             "popular": popular(lake, manifest, settings),
         }
         users = store.write(version, packed(lake, manifest), about)
     except duckdb.Error as error:
         raise queries.translate(error, f"publish {day}") from error
-    if users != about["users"]:
+    with store.open(version) as reader:  # one written earlier may be of more users
+        counted = reader.about["users"]
+    if users != counted:
         store.drop(version)
         raise DataError(
-            f"{day}: {users:,} users were written and the checks counted {about['users']:,}. "
+            f"{day}: {users:,} users were written and the checks counted {counted:,}. "
             "The version was dropped; run validate and publish again. See runbook: publish count."
         )
+    now = erased.read(settings)
+    if now.under_way or now != before:  # the files that were read may have had them
+        erase.from_version(store, version, now.among)
     return PublishReport(day=day, users=users, version=version)
 
 

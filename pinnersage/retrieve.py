@@ -20,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from pinnersage import allocate, takedown
+from pinnersage import allocate, erased, takedown
 from pinnersage.allocate import Picks
 from pinnersage.config import Allocation, RetrievalConfig, Settings
 from pinnersage.errors import DataError
@@ -111,12 +111,13 @@ class Context:
 
     neighbours: Neighbours
     watch: takedown.Watch
+    erased: erased.Watch
 
 
 def open_context(settings: Settings) -> Context:
     """Return the context that the settings choose, nothing remembered yet."""
     record = takedown.record_of(settings)
-    return Context(open_neighbours(settings), takedown.Watch(record))
+    return Context(open_neighbours(settings), takedown.Watch(record), erased.Watch(record))
 
 
 class Reader:
@@ -139,6 +140,7 @@ class Reader:
         self.config = config
         self.neighbours = context.neighbours
         self.watch = context.watch
+        self.erased = context.erased
         self.search = f"{release.index.version if release.index else ''}{search}"
         """Names what a search finds: the index, and how it is searched."""
         self._blocked: tuple[frozenset[str], np.ndarray] = (frozenset(), np.empty(0, np.intp))
@@ -146,10 +148,10 @@ class Reader:
     def profile(self, user_id: int | str) -> Profile | None:
         """Return a user's clusters, most important first; None for a user without any.
 
-        A cluster whose medoid is blocked is left out.
+        A cluster whose medoid is blocked is left out; of a user who is erased there are none.
         """
         value = self.profiles.get(key_of(user_id))
-        if value is None:
+        if value is None or self.erased.has(user_id):
             return None
         profile, blocked = unpack(value), self.watch.pins()
         if not blocked:

@@ -3,7 +3,8 @@
 Reads the source; writes ``actions/day=…`` for the day, and for each day of the window before it
 that has no actions yet (a run of such days in one pass). From then on bucket *b* of a day needs
 only bucket *b* of the days before: no later step shuffles users. Rows that cannot be used are
-counted by reason; a ``DataError`` follows when too many are.
+counted by reason; a ``DataError`` follows when too many are. Rows of users who were erased are left
+out and counted too.
 """
 
 from collections.abc import Iterator
@@ -17,8 +18,9 @@ import numpy as np
 import pyarrow as pa
 from pydantic import BaseModel, ConfigDict
 
-from pinnersage import parallel, queries, source
+from pinnersage import erase, erased, parallel, queries, source
 from pinnersage.config import Settings, fingerprint
+from pinnersage.erased import Erased
 from pinnersage.errors import ChecksError, ConfigError, DataError, SchemaError
 from pinnersage.extract import end_of, start_of
 from pinnersage.schema import ACTIONS
@@ -65,6 +67,13 @@ class StageReport(BaseModel):
 
 def run(day: date, settings: Settings) -> StageReport:
     """Stage ``day``, replacing it, and the days of its window that are missing or empty so far."""
+    window = [day - ONE_DAY * back for back in range(settings.model.window_days)]
+    own = erase.own_days("actions", window, settings)
+    return erase.settled(lambda: stage_window(day, window, settings), settings, own)
+
+
+def stage_window(day: date, window: list[date], settings: Settings) -> StageReport:
+    """Do what ``run`` does, once."""
     lake = open_lake(settings)
     layout = lake.layout
     if layout.n_buckets != settings.lake.n_buckets:
@@ -72,7 +81,6 @@ def run(day: date, settings: Settings) -> StageReport:
             f"lake.n_buckets is {settings.lake.n_buckets}, and {lake.where} was made with "
             f"{layout.n_buckets}. Set it back; a lake keeps its buckets."
         )
-    window = [day - ONE_DAY * back for back in range(settings.model.window_days)]
     days = [d for d in window if d == day or not staged_rows(lake, d)]
     try:
         for span in spans(days[1:], one_by_one=source.by_day(settings.source)):
@@ -154,7 +162,7 @@ def stage_span(lake: Lake, layout: Layout, settings: Settings, days: list[date])
             )
         span = {"start": start_of(days[0]), "end": end_of(days[-1]), "by_day": by_day}
         try:
-            label(con, span)
+            label(con, span, erased.read(settings))
             reports = day_reports(con, days, ACTIONS.arrow(*types))
             for day in days:
                 refuse_unusable(day, reports[day], settings)
@@ -166,7 +174,7 @@ def stage_span(lake: Lake, layout: Layout, settings: Settings, days: list[date])
         lake.commit(day_manifest(day, settings, files.get(day, []), reports[day]))
 
 
-def label(con: duckdb.DuckDBPyConnection, span: dict[str, Any]) -> None:
+def label(con: duckdb.DuckDBPyConnection, span: dict[str, Any], gone: Erased) -> None:
     """Make ``labelled_actions``: every raw row of a span, with the reason it is left out."""
     for kind, name, sql in (
         ("TABLE", "read_actions", "actions/read"),
@@ -175,15 +183,28 @@ def label(con: duckdb.DuckDBPyConnection, span: dict[str, Any]) -> None:
     ):
         text = queries.text(sql)
         con.execute(f"CREATE TEMP {kind} {name} AS {text}", queries.used(text, span))
+        if name == "read_actions" and gone.users:
+            label_erased(con, gone)
+
+
+def label_erased(con: duckdb.DuckDBPyConnection, gone: Erased) -> None:
+    """Give rows of erased users their reason, before any other: nothing else is said of them."""
+    found = queries.text("actions/erased")
+    con.execute(
+        f"UPDATE read_actions SET reason = 'erased' WHERE user_id IN ({found})",  # noqa: S608
+        gone.parameters(),
+    )
 
 
 def refuse_unusable(day: date, report: dict[str, Any], settings: Settings) -> None:
     """Stop when more of a day's rows cannot be used, or repeat others, than the settings allow.
 
-    A few repeats are harmless; rows without a time where all days share their
-    files do not count, since they would weigh on every day.
+    A few repeats are harmless, and so are rows of users who were erased; rows without a time where
+    all days share their files do not count, since they would weigh on every day.
     """
-    harmless = {"duplicate"} if source.by_day(settings.source) else {"duplicate", "no_time"}
+    harmless = {"duplicate", "erased"}
+    if not source.by_day(settings.source):
+        harmless.add("no_time")
     dropped: dict[str, int] = report["dropped"]
     unusable = sum(count for reason, count in dropped.items() if reason not in harmless)
     total = report["rows"] + unusable + dropped.get("duplicate", 0)

@@ -15,7 +15,7 @@ from pinnersage.config import Settings
 from pinnersage.release import Medoids, Pointer, Release, Releases
 from pinnersage.stores import open_lake
 from pinnersage.stores.lake import Manifest, parse_manifest
-from pinnersage.stores.storage import Entry
+from pinnersage.stores.storage import Entry, Storage
 
 BY_DAY = ("actions", "medoids", "refined", "index")
 BY_VERSION = ("embeddings", "pins")
@@ -90,7 +90,7 @@ class Survey:
         self.fresh = {
             partition
             for partition, entries in self.files.items()
-            if any(entry.modified > self.since for entry in entries)
+            if worked_on(self.lake.storage, entries, self.since)
         }
         self.current = {
             key.removesuffix("/manifest.json"): manifest
@@ -167,6 +167,23 @@ class Survey:
             manifest = found if same else next((m for _, m in self.read([key])), None)
         for read in manifest.reads if manifest else ():
             self.trace(marks, read)
+
+
+def worked_on(lake: Storage, entries: Iterable[Entry], since: datetime) -> bool:
+    """Return whether a step has written some of a partition's files since.
+
+    Erasing a user is no work on a day: where users are erased daily, old days would never go.
+    """
+    late = {entry.key for entry in entries if entry.modified > since}
+    rewritten: set[str] = set()
+    for key in sorted(key for key in late if key.endswith(".json")):
+        data = lake.read(key)
+        if data is not None:
+            manifest = parse_manifest(data, f"{lake.where}/{key}")
+            if not manifest.known_as:
+                return True
+            rewritten |= {key, *(file.path for file in manifest.files)}
+    return bool(late - rewritten)
 
 
 def key_of(ref: str) -> str:

@@ -116,18 +116,19 @@ def order(
     raise TransientError(f"Others gave orders {ATTEMPTS} times meanwhile. Give it again.")
 
 
-def canonical_id(pin: str, kind: IdType) -> str:
-    """Return a pin's id as the lake has it: a number in its shortest form, a text as it is."""
+def canonical_id(text: str, kind: IdType, what: str = "pin") -> str:
+    """Return an id as the lake has it: a number in its shortest form, a text as it is."""
+    named = f"{what.capitalize()} {text!r}"
     if kind == "int64":
-        number = as_integer(pin)
+        number = as_integer(text)
         if number is None:
-            raise ConfigError(f"Pin {pin!r}: pins of this lake are whole numbers of 64 bits.")
+            raise ConfigError(f"{named}: {what}s of this lake are whole numbers of 64 bits.")
         return str(number)
     try:
-        pin.encode()
+        text.encode()
     except UnicodeEncodeError as error:
-        raise ConfigError(f"Pin {pin!r} is no text in UTF-8.") from error
-    return pin
+        raise ConfigError(f"{named} is no text in UTF-8.") from error
+    return text
 
 
 def as_integer(text: str) -> int | None:

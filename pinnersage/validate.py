@@ -18,7 +18,7 @@ import pandas as pd
 import pyarrow.parquet as pq
 from pydantic import BaseModel, ConfigDict
 
-from pinnersage import compare, extract, pages, queries
+from pinnersage import compare, erase, extract, pages, queries
 from pinnersage.config import Settings, medoids_fingerprint
 from pinnersage.errors import ChecksError, WaivableError
 from pinnersage.quality import LARGEST, Outcome, QualityReport, Rule, Waiver, add_up, judge
@@ -95,6 +95,12 @@ class Audit(NamedTuple):
 
 def run(day: date, settings: Settings) -> ValidateReport:
     """Judge ``day``; commit it whole when nothing failed, else retire what passed earlier."""
+    own = erase.own_days("medoids", [day], settings)
+    return erase.settled(lambda: judge_day(day, settings), settings, own)
+
+
+def judge_day(day: date, settings: Settings) -> ValidateReport:
+    """Do what ``run`` does, once."""
     lake, storage = open_lake(settings), open_storage(settings)
     buckets = current_buckets(lake, day)
     report = judged(lake, day, buckets, settings)
@@ -138,7 +144,12 @@ def judged(
     if not any(o.status == "failed" for o in outcomes if o.table == "buckets"):
         audited = audit(lake, day, found, settings)
         audited = audited._replace(outcomes=[*outcomes, *audited.outcomes])
-    return QualityReport(day=day, **audited._asdict(), made_from=[m.ref for m in found])
+    return QualityReport(day=day, **audited._asdict(), made_from=sources(found))
+
+
+def sources(buckets: Iterable[Manifest]) -> list[str]:
+    """Return what a report is of: versions of buckets, and how many users were erased from each."""
+    return [m.ref + (f" less {m.erased}" if m.erased else "") for m in buckets]
 
 
 def bucket_frame(

@@ -10,7 +10,7 @@ from datetime import UTC, date, datetime
 
 from pydantic import BaseModel, ConfigDict
 
-from pinnersage import pages, validate
+from pinnersage import erase, pages, validate
 from pinnersage.config import Settings
 from pinnersage.errors import ConfigError, DataError
 from pinnersage.quality import QualityReport, Waiver
@@ -69,16 +69,26 @@ def run(
     by, reason = by.strip(), reason.strip()
     if not by or not reason:
         raise ConfigError("A waiver needs a name and a reason: --by NAME --reason TEXT.")
+    own = erase.own_days("medoids", [day], settings)
+    return erase.settled(
+        lambda: waive_report(day, report_version, by, reason, at, settings), settings, own
+    )
+
+
+def waive_report(
+    day: date, report_version: str, by: str, reason: str, at: datetime, settings: Settings
+) -> WaiveReport:
+    """Do what ``run`` does, once."""
     report = last_report(day, settings)
     require_waivable(report, report_version, settings)
     lake, storage = open_lake(settings), open_storage(settings)
     current = validate.current_buckets(lake, day)
     buckets = [manifest for manifest in current if manifest]
     facts = validate.bucket_frame(lake, day, current, settings).filter(regex="^(is|has)_")
-    if [manifest.ref for manifest in buckets] != report.made_from or not facts.all(axis=None):
+    if validate.sources(buckets) != report.made_from or not facts.all(axis=None):
         raise DataError(
-            f"{day} was staged or clustered again since report {report.version}. Judge it anew: "
-            f"pinnersage validate --day {day}"
+            f"{day} was staged or clustered again since report {report.version}, or a user was "
+            f"erased from it. Judge it anew: pinnersage validate --day {day}"
         )
     rules = [outcome.rule for outcome in report.failed]
     new = Waiver(rules=rules, by=by, reason=reason, at=at.astimezone(UTC))

@@ -14,12 +14,13 @@ import subprocess
 import sys
 import time
 from dataclasses import dataclass
-from datetime import date
+from datetime import UTC, date, datetime
 from pathlib import Path
 
 STUCK_SECONDS = 120
 STEPS = ("stage", "cluster", "validate", "publish", "release", "refine", "index", "release_index")
-WHOLE = "run"
+WHOLE, ERASE = "run", "erase "
+ERASED_AT = datetime(2026, 5, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True)
@@ -96,6 +97,7 @@ def step_of(name, settings, day):
     """Do one step, or all."""
     from pinnersage import (
         cluster,
+        erase,
         index,
         publish,
         refine,
@@ -105,7 +107,9 @@ def step_of(name, settings, day):
     )
     from pinnersage import day as whole
 
-    if name == WHOLE:
+    if name.startswith(ERASE):
+        erase.run(name.removeprefix(ERASE), "ann", "asked", ERASED_AT, "salt", settings)
+    elif name == WHOLE:
         whole.run(day, settings, lambda _step, _report: None)
     elif name == "cluster":
         for bucket in range(settings.lake.n_buckets):
@@ -173,7 +177,7 @@ def main():
     home, day = Path(sys.argv[1]), date.fromisoformat(sys.argv[2])
     import tqdm
 
-    from pinnersage import config, index, release  # noqa: F401 (loaded before the first fork)
+    from pinnersage import config, erase, index, release  # noqa: F401 (loaded before the first fork)
 
     tqdm.tqdm.monitor_interval = 0  # it would start a thread
     settings = config.load(home)

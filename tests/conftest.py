@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import redis
 from children import STEPS, WHOLE, Host, copy, facts
 from hypothesis import settings as hypothesis_settings
 from worlds import DAY, TINY, change, items_of, source_of
@@ -155,6 +156,35 @@ def wait_until_it_answers(port: int, server: subprocess.Popen[bytes]) -> None:
                 return
         time.sleep(0.1)
     raise AssertionError("no answer within 60 s")
+
+
+@pytest.fixture(scope="session")
+def redis_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """An empty server on a free port, without persistence, gone at the end."""
+    program = shutil.which("redis-server") or shutil.which("valkey-server")
+    if program is None:
+        pytest.fail("no redis-server: make services installs it")
+    folder = tmp_path_factory.mktemp("redis")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    options = ["--port", str(port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]
+    with (folder / "log").open("wb") as log:
+        server = subprocess.Popen([program, *options, "--dir", str(folder)], stdout=log)
+    try:
+        with redis.Redis(port=port) as client:
+            for _ in range(100):
+                try:
+                    client.ping()
+                    break
+                except redis.ConnectionError:
+                    time.sleep(0.1)
+            else:
+                pytest.fail(f"redis-server does not answer: {(folder / 'log').read_text()}")
+        yield f"redis://127.0.0.1:{port}/0"
+    finally:
+        server.terminate()
+        server.wait(10)
 
 
 @pytest.fixture(scope="session")

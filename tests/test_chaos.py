@@ -11,25 +11,26 @@ from datetime import timedelta
 
 import numpy as np
 import pytest
-from children import STEPS, WHOLE, copy, facts
+from children import ERASE, STEPS, WHOLE, copy, facts
 from worlds import DAY
 
-from pinnersage import config, retrieve
+from pinnersage import config, erased, retrieve
 from pinnersage.release import Releases
-from pinnersage.stores import open_vectors
+from pinnersage.stores import open_keyvalue, open_vectors
 from pinnersage.stores.versions import Shelf
 
 KILLS = int(os.environ.get("CHAOS_KILLS", "3"))
 NEXT = DAY + timedelta(days=1)
 
 
-def assert_readable(home, allowed):
-    """The live release is one of those, and gives a user candidates."""
+def assert_readable(home, allowed, but=""):
+    """The live release is one of those, and gives a user candidates; all but one may be read."""
     settings = config.load(home)
     live = Releases(settings).live()
     assert (live.medoids, live.index) in allowed
     with retrieve.open_live(settings) as reader:
         users = [key.decode() for key, _ in reader.profiles.items()]
+        users = [user for user in users if user != but]
         assert all(reader.profile(user) for user in users)
         assert reader.recommend(users[0]).candidates
 
@@ -88,3 +89,32 @@ def test_a_killed_build_leaves_nothing_that_a_reader_takes_for_an_index(
             break
         time.sleep(0.1)
     assert not left, "the next writer sweeps"
+
+
+def test_a_killed_erasure_is_finished_by_giving_the_order_again(children, finished_home, tmp_path):
+    before = facts(finished_home)
+    store = open_keyvalue(config.load(finished_home))
+    with store.open(store.versions()[0]) as reader:
+        user = next(iter(reader.items()))[0].decode()
+    whole = tmp_path / "whole"
+    copy(finished_home, whole)
+    outcome = children.run(ERASE + user, whole, NEXT)
+    assert outcome.ended == "done", outcome
+    expected, seconds = facts(whole), outcome.seconds
+    assert expected["manifests"] != before["manifests"]
+    assert user.encode() not in next(iter(expected["profiles"].values()))
+    rng = np.random.default_rng(39)
+    killed = tries = 0
+    while killed < 3 * KILLS:
+        tries += 1
+        assert tries <= 15 * KILLS, "the children end before they can be killed"
+        home = tmp_path / str(tries)
+        copy(finished_home, home)
+        outcome = children.run(ERASE + user, home, NEXT, kill_after=seconds * rng.random())
+        killed += outcome.ended == "killed"
+        assert_readable(home, {before["live"]}, but=user)
+        assert children.run(ERASE + user, home, NEXT).ended == "done"
+        assert facts(home) == expected
+        assert not erased.read(config.load(home)).under_way
+        assert_readable(home, {before["live"]}, but=user)
+        shutil.rmtree(home)

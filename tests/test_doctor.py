@@ -1,12 +1,12 @@
 """Doctor: each thing that can be missing is found, and said with what to do."""
 
 import shutil
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from worlds import DAY, change
 
-from pinnersage import doctor
+from pinnersage import doctor, erase
 from pinnersage.release import Releases
 from pinnersage.stores import open_vectors
 
@@ -115,3 +115,19 @@ def test_a_home_without_a_lake_is_a_finding(settings):
 
     assert not found.good
     assert "pinnersage init" in found.says
+
+
+def test_an_order_to_erase_that_is_not_done_is_named(settings, monkeypatch):
+    order = ("1000007", "ann", "asked", datetime(2026, 5, 1, tzinfo=UTC), "salt", settings)
+    assert "erasing" not in findings(settings)
+    with monkeypatch.context() as patch:
+        patch.setattr(erase, "scrub_lake", lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            erase.run(*order)
+    assert not findings(settings)["erasing"].good
+    assert "give them again" in findings(settings)["erasing"].says
+    erase.run(*order)
+    assert findings(settings)["erasing"].good
+    record = settings.home / "takedown" / "users.json"
+    record.write_text("{}")
+    assert "damaged" in findings(settings)["erasing"].says

@@ -12,7 +12,7 @@ import pytest
 from scipy.stats import chisquare
 from worlds import DAY, change
 
-from pinnersage import allocate, people, retrieve, takedown
+from pinnersage import allocate, erased, people, retrieve, takedown
 from pinnersage.config import RetrievalConfig
 from pinnersage.errors import DataError
 from pinnersage.release import Index, Medoids, Release, Releases
@@ -158,7 +158,8 @@ def reader_of(tmp_path):
         )
         index = Exact(matrix, list(indexed))
         config = RetrievalConfig(**config)
-        context = Context(Memory(100), takedown.Watch(Folder(tmp_path)))
+        record = Folder(tmp_path)
+        context = Context(Memory(100), takedown.Watch(record), erased.Watch(record))
         return Reader(made, Profiles(ann=profile), table, index, config, context)
 
     return make
@@ -449,7 +450,8 @@ def test_similar_pins_are_the_nearest_and_never_the_pin_itself_or_a_blocked_one(
 
 
 def test_another_way_of_searching_is_another_memory(finished, user):
-    context = Context(Memory(1000), takedown.Watch(takedown.record_of(finished)))
+    record = takedown.record_of(finished)
+    context = Context(Memory(1000), takedown.Watch(record), erased.Watch(record))
     searched = []
     for ef in (512, 64, 512):
         with retrieve.open_live(change(finished, index={"hnsw_ef_search": ef}), context) as reader:

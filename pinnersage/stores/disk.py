@@ -35,7 +35,7 @@ def aside(root: Path) -> Iterator[Aside]:
     with disk_errors(root):
         root.mkdir(parents=True, exist_ok=True)
         # Between making a folder and locking it, a sweep must not come by.
-        with _locked(root):
+        with locked(root):
             _sweep(root)
             path = Path(tempfile.mkdtemp(prefix=_ASIDE, dir=root))
             lock = _lock(path)
@@ -99,6 +99,16 @@ def disk_errors(where: Path) -> Iterator[None]:
         raise
 
 
+@contextmanager
+def locked(path: Path) -> Iterator[Path]:
+    """Hold a folder's lock, and yield the folder; it ends with its process."""
+    descriptor = _lock(path, fcntl.LOCK_EX)
+    try:
+        yield path
+    finally:
+        os.close(descriptor)
+
+
 def _sweep(root: Path) -> None:
     for path in root.glob(f"{_ASIDE}*"):
         try:
@@ -117,12 +127,3 @@ def _lock(path: Path, how: int = fcntl.LOCK_EX | fcntl.LOCK_NB) -> int:
         os.close(descriptor)
         raise
     return descriptor
-
-
-@contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    descriptor = _lock(path, fcntl.LOCK_EX)
-    try:
-        yield
-    finally:
-        os.close(descriptor)

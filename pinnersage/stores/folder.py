@@ -92,6 +92,7 @@ class Folder:
         """Remove a file, and the folders that it leaves empty."""
         path = self.root / key
         path.unlink(missing_ok=True)
+        self._lock(f"{key}.swap").unlink(missing_ok=True)
         for folder in path.parents:
             if folder == self.root:
                 break
@@ -100,16 +101,22 @@ class Folder:
             except OSError:  # others are in it
                 break
 
+    def forget(self, prefix: str) -> None:
+        """Do nothing: a folder has no copies."""
+
     @contextlib.contextmanager
     def locked(self, name: str) -> Iterator[None]:
         """Hold a lock, which ends with its process."""
-        path = self.root / name
-        path = path.with_name(f".{path.name}.lock")
+        path = self._lock(name)
         with disk_errors(self.root):
             path.parent.mkdir(parents=True, exist_ok=True)
             with path.open("w") as file:
                 fcntl.flock(file, fcntl.LOCK_EX)
                 yield
+
+    def _lock(self, name: str) -> Path:
+        path = self.root / name
+        return path.with_name(f".{path.name}.lock")
 
     def under(self, prefix: str) -> "Folder":
         """Return a folder in this one."""

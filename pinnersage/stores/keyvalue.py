@@ -1,10 +1,11 @@
 """Key-value: packed profiles by user, a version at a time.
 
-A version is written whole, once, and never changed; the release names the one that is read.
-So no store needs an update, a lock for readers, or a time to live.
+A version is written whole, once, and never changed, but for users who are erased from it; the
+release names the one that is read. So no store needs an update, a lock for readers, or a time to
+live.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any, Protocol, Self
 
@@ -58,7 +59,7 @@ class KeyValueStore(Protocol):
     """Versions of packed profiles."""
 
     def write(self, version: str, items: Iterable[Item], about: Mapping[str, object]) -> int:
-        """Write a whole version, or nothing that a reader could see; how many items it has.
+        """Write a whole version, or nothing that a reader could see; how many items it was given.
 
         A version that is there already stays as it is, and ``items`` is not read. Keys come
         in any order, each once, and have 1 to 511 bytes. ``about`` must be JSON.
@@ -75,6 +76,14 @@ class KeyValueStore(Protocol):
 
     def drop(self, version: str) -> None:
         """Remove a version; one that is not there is no error."""
+        ...
+
+    def erase(self, keys: Collection[bytes]) -> list[str]:
+        """Remove keys from every version, and what dead writers left; versions that had one.
+
+        A version keeps its name and what was said about it. It is the old one or the new one at
+        any moment, whole; what opens it from then on finds none of the keys.
+        """
         ...
 
 

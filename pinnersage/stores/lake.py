@@ -5,7 +5,8 @@
     <table>/<key>=<value>/…/manifest.json              the current one: the commit
 
 A step that is killed leaves files that no manifest names. A partition computed again changes
-``manifest.json`` alone, so a release that names an older version goes on reading it.
+``manifest.json`` alone, so a release that names an older version goes on reading it. Only erasing a
+user replaces a version: it keeps its name, and says so (``Manifest.known_as``).
 """
 
 import contextlib
@@ -63,6 +64,10 @@ class Manifest(BaseModel):
     reads: tuple[str, ...] = ()
     """References (``Manifest.ref``) of the manifests it was made from."""
     report: dict[str, Any] = {}
+    known_as: str = ""
+    """The version it goes on under, where a user was erased from it since it was named."""
+    erased: int = 0
+    """How many users were erased from its files; measures in ``report`` still count them."""
 
     @field_validator("partition")
     @classmethod
@@ -72,8 +77,14 @@ class Manifest(BaseModel):
 
     @cached_property
     def version(self) -> str:
-        """16 hex digits of the manifest's own content."""
-        return hashlib.sha256(canonical(self.model_dump(mode="json"))).hexdigest()[:16]
+        """16 hex digits of the manifest's own content, as it was when it was made."""
+        return self.known_as or hashlib.sha256(self.data).hexdigest()[:16]
+
+    @property
+    def data(self) -> bytes:
+        """What is written in its file; nothing of erasing where nobody was."""
+        without = set() if self.known_as else {"known_as", "erased"}
+        return canonical(self.model_dump(mode="json", exclude=without))
 
     @property
     def ref(self) -> str:
@@ -179,7 +190,7 @@ class Lake:
     def commit(self, manifest: Manifest) -> Manifest:
         """Make a version of a partition the current one; the last thing that a step writes."""
         folder = place(manifest.table, **manifest.partition)
-        data = canonical(manifest.model_dump(mode="json"))
+        data = manifest.data
         for name in (f"{folder}/manifests/{manifest.version}.json", f"{folder}/manifest.json"):
             if self.storage.read(name) != data:
                 self.storage.write(name, data)

@@ -1,13 +1,14 @@
 """LMDB: a version is an environment of its own, read through the page cache.
 
 Nobody writes to a finished environment, so readers take no lock, need no map size, and keep
-what they opened when its directory is removed. LMDB lets a process open an environment once:
-readers of one version share it. In a forked child the first read opens it anew.
+what they opened when its directory is removed, or its file replaced because a user was erased.
+LMDB lets a process open an environment once: readers of one version share it. In a forked child
+the first read opens it anew.
 """
 
 import os
 import threading
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from pinnersage.stores.versions import Shelf
 
 # Address space, not disk: the file grows with what is written.
 _MAP_BYTES = 1 << 40
+_DATA = "data.mdb"
 _BATCH = 20_000
 
 
@@ -50,6 +52,28 @@ class LmdbStore:
     def drop(self, version: str) -> None:
         """See ``KeyValueStore``; readers that are open go on reading."""
         self._shelf.drop(version)
+
+    def erase(self, keys: Collection[bytes]) -> list[str]:
+        """See ``KeyValueStore``; readers that are open go on reading what they opened.
+
+        Freed pages of an environment keep their bytes. So the items that stay are written to a new
+        one, whose file takes the old one's place in one move.
+        """
+        self._shelf.sweep()
+        return [version for version in self.versions() if self._erase(version, set(keys))]
+
+    def _erase(self, version: str, keys: set[bytes]) -> bool:
+        try:
+            with self._shelf.locked(version) as path, self.open(version) as reader:
+                if not any(value is not None for value in reader.get_many(list(keys))):
+                    return False
+                kept = (item for item in reader.items() if item[0] not in keys)
+                with self._shelf.aside() as aside:
+                    _fill(aside, version, kept, self._shelf.root)
+                    self._shelf.replace(aside, path, _DATA)
+        except FileNotFoundError:  # dropped meanwhile
+            return False
+        return True
 
 
 class LmdbReader(KeyValueReader):
@@ -109,7 +133,7 @@ class _Environment:
     def of(cls, path: Path) -> "_Environment":
         with cls.guard:
             try:
-                stat = (path / "data.mdb").stat()
+                stat = (path / _DATA).stat()
             except FileNotFoundError as error:
                 raise _unreadable(path, error) from error
             identity = (stat.st_dev, stat.st_ino)

@@ -11,7 +11,7 @@ by name, without a scan over everything that the server holds.
 import json
 import secrets
 import zlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any, NamedTuple
 
@@ -79,9 +79,9 @@ class RedisStore:
             if record is None:
                 raise unknown(version, self.versions(), self.name)
             held = self._held(version, record.token)
-        if held != record.size:
+        if held != record.there:
             raise DataError(
-                f"{self.name}: version {version!r} holds {held:,} of {record.size:,} values: the "
+                f"{self.name}: version {version!r} holds {held:,} of {record.there:,} values: the "
                 "server lost some. Set maxmemory-policy noeviction, drop it and publish it again."
             )
         return RedisReader(self, version, record)
@@ -100,6 +100,33 @@ class RedisStore:
                 pipe.hdel(_VERSIONS, version)
                 pipe.unlink(*_shards(version, record.token))
                 pipe.execute()
+
+    def erase(self, keys: Collection[bytes]) -> list[str]:
+        """See ``KeyValueStore``; readers that are open find none of the keys either."""
+        with _redis_errors(self.name):
+            return [version for version in self.versions() if self._erase(version, list(keys))]
+
+    def _erase(self, version: str, keys: list[bytes]) -> bool:
+        """Remove keys and count them as erased in one transaction, begun anew if others wrote."""
+
+        def change(pipe: Any) -> bool:
+            line = pipe.hget(_VERSIONS, version)
+            if line is None:  # dropped meanwhile
+                pipe.multi()
+                return False
+            record = _Record(*json.loads(line))
+            names = _shards(version, record.token)
+            found = [key for key in keys if pipe.hexists(names[_shard(key)], key)]
+            pipe.multi()
+            for key in found:
+                pipe.hdel(names[_shard(key)], key)
+            if found:
+                erased = record._replace(erased=record.erased + len(found))
+                pipe.hset(_VERSIONS, version, json.dumps(erased))
+            return bool(found)
+
+        erased: bool = self.client.transaction(change, _VERSIONS, value_from_callable=True)
+        return erased
 
     def record(self, version: str) -> "_Record | None":
         """Line of a version in the list of versions."""
@@ -184,7 +211,7 @@ class RedisReader(KeyValueReader):
 
     def __len__(self) -> int:
         """See ``KeyValueReader``."""
-        return self._record.size
+        return self._record.there
 
     def close(self) -> None:
         """See ``KeyValueReader``; the pool of connections belongs to the store."""
@@ -203,6 +230,12 @@ class _Record(NamedTuple):
     token: str
     size: int
     about: dict[str, Any]
+    erased: int = 0
+
+    @property
+    def there(self) -> int:
+        """How many keys the version has."""
+        return self.size - self.erased
 
 
 def _shard(key: bytes) -> int:

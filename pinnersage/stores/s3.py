@@ -52,6 +52,10 @@ class S3:
         return file_system()
 
     @property
+    def _copies(self) -> Path:
+        return self.cache / hashlib.sha256(self.url.encode()).hexdigest()[:12]
+
+    @property
     def where(self) -> str:
         """The URL."""
         return self.url
@@ -104,7 +108,7 @@ class S3:
 
     def local(self, key: str) -> Path:
         """Return a copy of an object that never changes; fetched once."""
-        path = self.cache / hashlib.sha256(self.url.encode()).hexdigest()[:12] / key
+        path = self._copies / key
         with cache_lock(self.cache), contextlib.suppress(FileNotFoundError):
             os.utime(path)
             return path
@@ -181,9 +185,20 @@ class S3:
         source.unlink()
 
     def remove(self, key: str) -> None:
-        """Remove an object."""
+        """Remove an object, and the copy of it here."""
         with errors(self.url), contextlib.suppress(FileNotFoundError):
             self._fs.rm_file(f"{self._prefix}/{key}")
+        (self._copies / key).unlink(missing_ok=True)
+
+    def forget(self, prefix: str) -> None:
+        """Remove copies of objects that are no longer there, and unfinished ones.
+
+        One that is being fetched at this moment is unfinished too: fetching it fails.
+        """
+        there = {entry.key for entry in self.list(prefix)}
+        for path in (self._copies / prefix).rglob("*"):
+            if path.is_file() and path.relative_to(self._copies).as_posix() not in there:
+                path.unlink(missing_ok=True)
 
     @contextlib.contextmanager
     def locked(self, name: str) -> Iterator[None]:  # noqa: ARG002 (nothing can be locked)

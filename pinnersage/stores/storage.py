@@ -65,6 +65,9 @@ class Storage(Protocol):
     def remove(self, key: str) -> None:
         """Remove a file; one that is not there is no error."""
 
+    def forget(self, prefix: str) -> None:
+        """Remove this machine's copies of what is no longer there below a prefix."""
+
     def locked(self, name: str) -> AbstractContextManager[None]:
         """Keep others on this disk out until the block ends.
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from pinnersage.errors import DataError
-from pinnersage.stores.disk import Aside, aside, sync
+from pinnersage.stores.disk import Aside, aside, locked, sync
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._=+-]{0,127}")
 _ABOUT = "about.json"
@@ -83,6 +83,22 @@ class Shelf:
                 raise
         sync(self.root)
         return self.facts(version)
+
+    def locked(self, version: str) -> AbstractContextManager[Path]:
+        """Keep others from replacing files of a version; ``FileNotFoundError`` if it is gone."""
+        return locked(self.root / check_name(version))
+
+    def replace(self, filled: Aside, path: Path, name: str) -> None:
+        """Move one file of a filled folder over that of a version's directory."""
+        sync(filled.path / name)
+        (filled.path / name).replace(path / name)
+        sync(path)
+
+    def sweep(self) -> None:
+        """Remove what dead writers left."""
+        if self.root.is_dir():
+            with self.aside():  # which does it
+                pass
 
     def drop(self, version: str) -> None:
         """Remove a version at once and whole; one that is not there is no error."""

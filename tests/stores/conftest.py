@@ -1,44 +1,11 @@
-"""A Redis server of our own, and processes that may write only so much."""
+"""Processes that may write only so much."""
 
 import resource
-import shutil
-import socket
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 
 import pytest
-import redis
-
-
-@pytest.fixture(scope="session")
-def redis_url(tmp_path_factory):
-    """An empty server on a free port, without persistence, gone at the end."""
-    program = shutil.which("redis-server") or shutil.which("valkey-server")
-    if program is None:
-        pytest.fail("no redis-server: make services installs it")
-    folder = tmp_path_factory.mktemp("redis")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    options = ["--port", str(port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]
-    with (folder / "log").open("wb") as log:
-        server = subprocess.Popen([program, *options, "--dir", str(folder)], stdout=log)
-    try:
-        with redis.Redis(port=port) as client:
-            for _ in range(100):
-                try:
-                    client.ping()
-                    break
-                except redis.ConnectionError:
-                    time.sleep(0.1)
-            else:
-                pytest.fail(f"redis-server does not answer: {(folder / 'log').read_text()}")
-        yield f"redis://127.0.0.1:{port}/0"
-    finally:
-        server.terminate()
-        server.wait(10)
 
 
 @pytest.fixture

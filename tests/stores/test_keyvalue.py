@@ -121,6 +121,67 @@ def test_a_name_that_a_store_cannot_carry_is_refused(store, version):
         store.drop(version)
 
 
+def test_an_erased_key_is_gone_from_every_version_that_had_it(store):
+    for version in ("v1", "v2"):
+        store.write(version, ITEMS.items(), ABOUT | {"v": version})
+    store.write("v3", [(b"other", b"1")], {})
+
+    assert store.erase([b"user-8", b"nobody"]) == ["v1", "v2"]
+
+    kept = {key: value for key, value in ITEMS.items() if key != b"user-8"}
+    for version in ("v1", "v2"):
+        with store.open(version) as reader:
+            assert reader.about == ABOUT | {"v": version}
+            assert list(reader.items()) == sorted(kept.items())
+            assert (len(reader), reader.get(b"user-8")) == (len(kept), None)
+    assert store.versions() == ["v1", "v2", "v3"]
+    assert store.erase([b"user-8", b"nobody"]) == []
+    assert store.write("v1", [], {}) == len(ITEMS), "what it was given when it was written"
+
+
+def test_two_erased_at_once_are_both_gone(store):
+    store.write("v1", ITEMS.items(), ABOUT)
+    gone = [f"user-{i}".encode() for i in range(12)]
+    with ThreadPoolExecutor(4) as pool:
+        assert list(pool.map(lambda key: store.erase([key]), gone)) == [["v1"]] * len(gone)
+    with store.open("v1") as reader:
+        assert dict(reader.items()) == {k: v for k, v in ITEMS.items() if k not in gone}
+
+
+def test_an_open_reader_goes_on_when_a_key_is_erased(store):
+    store.write("v1", ITEMS.items(), ABOUT)
+    with store.open("v1") as before:
+        store.erase([b"user-8"])
+        assert before.get(b"user-9") == ITEMS[b"user-9"]
+        with store.open("v1") as after:
+            assert after.get(b"user-8") is None
+            assert after.get(b"user-9") == before.get(b"user-9") == ITEMS[b"user-9"]
+        assert before.get(b"user-10") == ITEMS[b"user-10"]
+
+
+def test_the_last_key_may_be_erased(store):
+    store.write("v1", [(b"k", b"v")], ABOUT)
+    assert store.erase([b"k"]) == ["v1"]
+    with store.open("v1") as reader:
+        assert (list(reader.items()), len(reader), reader.about) == ([], 0, ABOUT)
+
+
+def test_lmdb_keeps_no_byte_of_what_was_erased(tmp_path):
+    store = LmdbStore(tmp_path / "store")
+    items = ITEMS | {b"erase-me-1": b"secret-value" * 3000, b"erase-me-2": b"secret"}
+    store.write("v1", items.items(), {})
+    path = tmp_path / "store" / "v1" / "data.mdb"
+    assert b"erase-me" in path.read_bytes()
+    store.erase([b"erase-me-1", b"erase-me-2"])
+    assert b"erase-me" not in path.read_bytes()
+    assert b"secret" not in path.read_bytes()
+    assert nothing_left_aside(store)
+
+
+def nothing_left_aside(store):
+    return not list(store._shelf.root.glob(".aside-*"))
+
+
 def test_a_dropped_version_is_gone_and_can_be_written_again(store):
     store.write("v1", [(b"k", b"old")], {})
     store.write("v2", [(b"k", b"2")], {})

@@ -20,7 +20,7 @@ def copies(cache):
 def test_a_copy_is_fetched_once(bucket):
     bucket.write("t/abc.bin", b"content")
     path = bucket.local("t/abc.bin")
-    bucket.remove("t/abc.bin")
+    S3(bucket.url, bucket.cache / "other").remove("t/abc.bin")
     assert bucket.local("t/abc.bin") == path
     assert path.read_bytes() == b"content"
 
@@ -36,6 +36,25 @@ def test_a_file_that_is_gone_is_a_data_error_and_leaves_no_copy(bucket):
     with pytest.raises(DataError, match=r"t/none.bin is gone, and something names it"):
         bucket.local("t/none.bin")
     assert copies(bucket.cache) == []
+
+
+def test_a_removed_object_leaves_no_copy_here(bucket):
+    bucket.write("a.bin", b"1")
+    bucket.local("a.bin")
+    bucket.remove("a.bin")
+    assert copies(bucket.cache) == []
+
+
+def test_copies_of_what_another_machine_removed_are_forgotten(bucket, tmp_path):
+    here, other = bucket.under("lake"), S3(bucket.url, tmp_path / "other").under("lake")
+    for key in ("t/a.bin", "t/b.bin", "u/a.bin"):
+        here.write(key, b"1")
+        here.local(key)
+        other.remove(key)
+    here.write("t/b.bin", b"1")
+    (here.local("t/b.bin").parent / ".unfinished").write_bytes(b"1")
+    here.forget("t")
+    assert sorted(copies(bucket.cache)) == ["a.bin", "b.bin"], "t/b.bin is there, u was not asked"
 
 
 def test_copies_used_longest_ago_go_first_and_fresh_ones_stay(tmp_path):

@@ -34,6 +34,19 @@ def test_what_is_not_there_is_none_and_a_folder_is_no_file(storage):
     assert not storage.exists("a/b")
 
 
+def test_forgetting_leaves_what_is_there(storage):
+    for key in ("t/a.bin", "t/b.bin", "u/a.bin"):
+        storage.write(key, key.encode())
+        storage.local(key)
+    storage.remove("t/a.bin")
+    storage.forget("t")
+    storage.forget("none")
+    assert [storage.local(key).read_bytes() for key in ("t/b.bin", "u/a.bin")] == [
+        b"t/b.bin", b"u/a.bin",
+    ]  # fmt: skip
+    assert storage.read("t/a.bin") is None
+
+
 def test_names_are_those_right_below(storage):
     for key in ("t/day=2/x/y.json", "t/day=1/z.json", "t/w.json", "tt/v.json"):
         storage.write(key, b"")
