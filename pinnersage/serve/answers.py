@@ -37,6 +37,7 @@ def no_text(value: object) -> object:
 IdText = Annotated[str, Field(min_length=1, max_length=MAX_KEY_BYTES), AfterValidator(as_utf8)]
 Id = Annotated[IdText | Annotated[int, BeforeValidator(no_text)], Field(union_mode="left_to_right")]
 PlainId = int | str
+Topic = Annotated[str, Field(min_length=1, max_length=200), AfterValidator(as_utf8)]
 Draw = Annotated[
     int, Field(ge=0, le=MAX_DRAW, description="Another number, another sample of medoids.")
 ]
@@ -65,6 +66,13 @@ class Wanted(Question):
     relevance: Annotated[
         float, Field(ge=0, le=1, description="Below 1, candidates in a row are less alike.")
     ] = 1.0
+    fresh_days: Annotated[
+        int | None,
+        Field(ge=1, le=36_500, description="Only pins made within as many days before the end."),
+    ] = None
+    topics: Annotated[
+        list[Topic], Field(max_length=20, description="Only pins about any of these.")
+    ] = []
     explain: Annotated[
         bool, Field(description="Also say which medoid brought each candidate, and how.")
     ] = False
@@ -94,7 +102,7 @@ class ManyUsers(Wanted):
         list[Id], Field(max_length=MAX_EXCLUDED, description="Pins that must not come.")
     ] = []
 
-    @field_validator("draw", "min_cosine", "relevance", mode="before")
+    @field_validator("draw", "min_cosine", "relevance", "fresh_days", mode="before")
     @classmethod
     def numbers_are_numbers(cls, value: object) -> object:
         """Refuse a text: only a query has nothing else."""
@@ -205,19 +213,40 @@ class Healthy(Answer):
     healthy: Literal[True] = True
 
 
+Reason = Annotated[
+    str,
+    Field(
+        max_length=1000,
+        pattern=r"[A-Za-z0-9]",
+        examples=["Court order 7/26"],
+        description="Why; with a letter or a digit in it.",
+    ),
+]
+
+
 class AboutPin(Question):
     """An order about a pin."""
 
     pin: Id
-    reason: Annotated[
-        str,
-        Field(
-            max_length=1000,
-            pattern=r"[A-Za-z0-9]",
-            examples=["Court order 7/26"],
-            description="Why; with a letter or a digit in it.",
-        ),
-    ]
+    reason: Reason
+
+
+class AboutUser(Question):
+    """An order about a user."""
+
+    user: Id
+    reason: Reason
+
+
+class Erased(Answer):
+    """What an order to erase a user came to; the user is not in it."""
+
+    by: Annotated[str, Field(description="The name of the key it was first given with.")]
+    reason: str
+    at: datetime
+    new: Annotated[bool, Field(description="False where the order was there already.")]
+    done: Annotated[datetime, Field(description="When everything of the user was gone.")]
+    found: Annotated[bool, Field(description="Whether there was anything of the user.")]
 
 
 class Ordered(Answer):
@@ -242,8 +271,9 @@ def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
     says = {
         401: "No key, or one that opens nothing.",
         403: "A key that may not give orders.",
-        404: "Nothing is known of it, or no such id can be.",
+        404: "Nothing is known of it.",
         413: "The body is too large.",
+        409: "The index does not know what a filter asks for; or an order that cannot be kept.",
         414: "The query is too long.",
         400: "The body is no JSON.",
         422: "A value is missing, unknown or out of its limits.",

@@ -1,12 +1,13 @@
 """Orders: what changes something, behind a stronger key; on record with the key's name."""
 
+import secrets
 from collections.abc import Callable
 from datetime import datetime
 from typing import Annotated, Literal, cast
 
 from fastapi import APIRouter, Depends, HTTPException, Request
 
-from pinnersage import takedown
+from pinnersage import erase, takedown
 from pinnersage.config import Settings
 from pinnersage.errors import ConfigError
 from pinnersage.serve import answers
@@ -15,7 +16,7 @@ from pinnersage.serve.keys import Key
 
 router = APIRouter(prefix="/v1", tags=["orders"])
 By = Annotated[Key, Depends(orders)]
-refusals = answers.problems(400, 403, 404, 413, 422)
+refusals = answers.problems(400, 403, 409, 413, 422)
 
 
 @router.post("/block", responses=refusals)
@@ -30,6 +31,22 @@ def unblock(asked: answers.AboutPin, request: Request, by: By) -> answers.Ordere
     return _about_pin("unblock", asked, request, by)
 
 
+@router.post("/erase", responses=refusals)
+def erase_user(asked: answers.AboutUser, request: Request, by: By) -> answers.Erased:
+    """Erase a user for good: unknown within 5 seconds; answered when lake and stores have nothing.
+
+    If the connection is lost the work goes on; the same order again says when it was done.
+    """
+    settings = cast("Settings", request.app.state.settings)
+    clock = cast("Callable[[], datetime]", request.app.state.clock)
+    salt = secrets.token_hex(16)
+    try:
+        done = erase.run(str(asked.user), by.name, asked.reason, clock(), salt, settings)
+    except ConfigError as error:
+        raise HTTPException(409, str(error)) from error
+    return answers.Erased.model_validate(done.model_dump() | {"found": done.found})
+
+
 def _about_pin(
     what: Literal["block", "unblock"], asked: answers.AboutPin, request: Request, by: Key
 ) -> answers.Ordered:
@@ -38,5 +55,5 @@ def _about_pin(
     try:
         done = takedown.order(what, str(asked.pin), by.name, asked.reason, clock(), settings)
     except ConfigError as error:
-        raise HTTPException(404, str(error)) from error  # no pin could have this id
+        raise HTTPException(409, str(error)) from error
     return answers.Ordered.model_validate(done.model_dump())

@@ -58,7 +58,7 @@ def medoids(
 @router.get(
     "/recommendations",
     response_model=answers.OneRecommended,
-    responses=answers.problems(414, 422),
+    responses=answers.problems(409, 414, 422),
     tags=["users"],
 )
 def recommendations(
@@ -72,7 +72,7 @@ def recommendations(
 @router.post(
     "/recommendations",
     response_model=answers.ManyRecommended,
-    responses=answers.problems(400, 413, 422),
+    responses=answers.problems(400, 409, 413, 422),
     tags=["users"],
 )
 def recommendations_of_many(
@@ -147,7 +147,10 @@ def recommended(
         exclude=frozenset(exclude),
         min_cosine=wanted.min_cosine,
         relevance=wanted.relevance,
+        fresh_days=wanted.fresh_days,
+        topics=tuple(wanted.topics),
     )
+    refuse_filter(reader, wishes)
     made = reader.recommend(user, draw=wanted.draw, wishes=wishes)
     candidates: list[dict[str, Any]]
     if made is None:
@@ -167,6 +170,16 @@ def recommended(
         "medoids": made.medoids if made else [],
         "candidates": candidates,
     }
+
+
+def refuse_filter(reader: Reader, wishes: Wishes) -> None:
+    """Refuse a filter that the index cannot answer: of no pin it was known."""
+    where = wishes.filter_on(reader.release.medoids.day)
+    known = reader.index.filters if reader.index else ()
+    if where is not None and (unknown := sorted(set(where.asks).difference(known))):
+        raise HTTPException(
+            409, f"The live index was built without {' and '.join(unknown)}. Ask without."
+        )
 
 
 def stamp(reader: Reader) -> dict[str, Any]:

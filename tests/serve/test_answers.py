@@ -12,7 +12,8 @@ from pinnersage.extract import end_of
 from pinnersage.retrieve import Wishes
 from pinnersage.serve import answers
 from pinnersage.serve.app import make_app
-from pinnersage.stores import watched
+from pinnersage.stores import open_keyvalue, watched
+from pinnersage.stores.packing import key_of
 
 
 def recommended(client, user, **query):
@@ -183,8 +184,66 @@ def test_an_order_is_on_record_with_the_name_of_its_key(client, home):
 
 def test_an_order_that_cannot_be_is_refused_in_words(client):
     answer = client.post("/v1/block", json={"pin": "p1", "reason": "x"}, headers=bearer("boss"))
-    assert answer.status_code == 404
+    assert answer.status_code == 409
     assert "whole numbers of 64 bits" in answer.json()["error"]
+
+
+def test_a_user_erased_over_http_is_unknown_at_once_and_gone_for_good(app, client, home, users):
+    app.state.live.context.erased._record._clock = lambda: app.state.seconds
+    app.state.seconds = 1e9
+    user = users[0]
+    order = {"user": user, "reason": "asked for it"}
+    assert client.get("/v1/medoids", params={"user": user}).status_code == 200
+
+    answer = client.post("/v1/erase", json=order, headers=bearer("boss"))
+
+    assert answer.status_code == 200, answer.text
+    assert (answer.json()["new"], answer.json()["found"], answer.json()["by"]) == (
+        True,
+        True,
+        "boss",
+    )
+    app.state.seconds += watched.SECONDS
+    assert client.get("/v1/medoids", params={"user": user}).status_code == 404
+    assert recommended(client, user)["fallback"]
+    store = open_keyvalue(home)
+    for version in store.versions():
+        with store.open(version) as reader:
+            assert reader.get(key_of(user)) is None
+    again = client.post("/v1/erase", json=order, headers=bearer("boss")).json()
+    assert (again["new"], again["found"]) == (False, False)
+
+
+def test_a_reason_that_names_the_user_is_not_kept(client, users):
+    order = {"user": users[0], "reason": f"{users[0]} wrote to us"}
+    answer = client.post("/v1/erase", json=order, headers=bearer("boss"))
+    assert answer.status_code == 409
+    assert "Leave the user's id out" in answer.json()["error"]
+
+
+# --- filters -------------------------------------------------------------------------------------
+
+
+def test_filters_are_those_of_the_library(client, reader, users):
+    with_days = Wishes(fresh_days=30)
+    for user in users[:5]:
+        expected = reader.recommend(user, wishes=with_days)
+        found = recommended(client, user, fresh_days=30)
+        assert [c["pin_id"] for c in found["candidates"]] == expected.pin_ids
+    assert {c["pin_id"] for c in recommended(client, "nobody", fresh_days=30)["candidates"]} <= set(
+        reader.popular()
+    )
+
+
+def test_a_filter_that_the_index_cannot_answer_is_409(client, reader, users):
+    reader_filters = set(reader.index.filters)
+    answer = client.get("/v1/recommendations", params={"user": users[0], "topics": ["art"]})
+    assert answer.status_code == (200 if "topic" in reader_filters else 409)
+    client.app.state.live._lease.reader.index.filters = []
+    for query in ({"topics": ["art"]}, {"fresh_days": 3}):
+        answer = client.get("/v1/recommendations", params={"user": users[0], **query})
+        assert answer.status_code == 409
+        assert "built without" in answer.json()["error"]
 
 
 # --- metrics -------------------------------------------------------------------------------------

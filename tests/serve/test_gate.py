@@ -18,7 +18,7 @@ QUESTIONS = [
     ("GET", "/v1/similar?pin=1"),
     ("GET", "/metrics"),
 ]
-ORDERS = [("POST", "/v1/block"), ("POST", "/v1/unblock")]
+ORDERS = [("POST", "/v1/block"), ("POST", "/v1/unblock"), ("POST", "/v1/erase")]
 
 
 def test_every_route_is_in_one_of_the_lists(app):
@@ -53,7 +53,8 @@ def test_without_a_key_nothing_is_answered(app, method, path, headers):
 
 @pytest.mark.parametrize(("method", "path"), ORDERS)
 def test_a_key_that_may_ask_may_not_order_nor_may_a_browser(client, home, method, path):
-    order = {"pin": 1, "reason": "x"}
+    about = "user" if path == "/v1/erase" else "pin"
+    order = {about: 1, "reason": "x"}
     assert client.request(method, path, json=order).status_code == 403
     cookie = {"Cookie": f"pinnersage_key={KEYS['boss']}", "Authorization": ""}
     assert client.request(method, path, json=order, headers=cookie).status_code == 401
@@ -103,7 +104,7 @@ def test_a_question_that_breaks_a_rule_is_told_which(client, query, says):
         (b'{"users": [null]}', 422, "users.0"),
         (b'{"users": ["\\ud800"]}', 422, "users.0"),
         (b'{"users": [1e99]}', 422, "users.0"),
-        (b'{"users": [99999999999999999999]}', 422, "users.0"),
+        (b'{"users": [true]}', 422, "users.0"),
         (b'{"users": [1], "draw": 1.5}', 422, "draw"),
         (b'{"users": ' + json.dumps(list(range(101))).encode() + b"}", 422, "limit 100"),
         (b'{"users": [' + b"9" * 5000 + b"]}", 400, "error parsing the body"),
