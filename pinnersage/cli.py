@@ -34,6 +34,11 @@ WIDE = None if sys.stdout.isatty() else 160
 console = Console(highlight=False, markup=False, emoji=False, soft_wrap=True, width=WIDE)
 
 
+def clock() -> datetime:
+    """Return what time it is."""
+    return datetime.now(UTC)  # noqa: TID251 (the clock's place is here, at the edge)
+
+
 def parse_day(text: str) -> date:
     """Return the day that a text like 2026-01-31 names."""
     try:
@@ -45,7 +50,7 @@ def parse_day(text: str) -> date:
 def parse_day_over(text: str) -> date:
     """Return a day that is over: early, it would keep true ones from going live."""
     day = parse_day(text)
-    today = datetime.now(UTC).date()  # noqa: TID251 (the clock's place is here, at the edge)
+    today = clock().date()
     if day >= today:
         raise typer.BadParameter(f"{day} is not over: it is {today} in UTC")
     if day.year < 1970:  # noqa: PLR2004 (times are counted from there)
@@ -221,14 +226,14 @@ def run(day: Day, home: Home = None, as_json: AsJson = False) -> None:
         if not as_json:
             tell(report, as_json=False, title=step)
 
-    reports = whole.run(day, settings, progress)
+    reports = whole.run(day, clock, settings, progress)
     if as_json:
         print_json({name: dumped(report) for name, report in reports.items()})
 
 
-def dumped(report: BaseModel | list[BaseModel]) -> Any:
+def dumped(report: BaseModel | Sequence[BaseModel]) -> Any:
     """Return a report, or several, as plain values."""
-    if isinstance(report, list):
+    if not isinstance(report, BaseModel):
         return [item.model_dump(mode="json") for item in report]
     return report.model_dump(mode="json")
 
@@ -336,7 +341,7 @@ def waive(
     from pinnersage import waive as step
 
     settings = settings_of(home)
-    now = datetime.now(UTC)  # noqa: TID251 (the clock's place is here, at the edge)
+    now = clock()
     report = step.last_report(day, settings).version
     tell(step.run(day, report, by, reason, now, settings), as_json=as_json, title="waive")
     if not as_json:
@@ -355,7 +360,7 @@ def block(
     """Take a pin down: within seconds no running process shows it, and no later index has it."""
     from pinnersage import takedown
 
-    now = datetime.now(UTC)  # noqa: TID251 (the clock's place is here, at the edge)
+    now = clock()
     done = takedown.order("block", pin, by, reason, now, settings_of(home))
     tell(done, as_json=as_json, title="block")
 
@@ -367,7 +372,7 @@ def unblock(
     """Let a pin that was taken down be shown again; the next index may have it."""
     from pinnersage import takedown
 
-    now = datetime.now(UTC)  # noqa: TID251
+    now = clock()
     done = takedown.order("unblock", pin, by, reason, now, settings_of(home))
     tell(done, as_json=as_json, title="unblock")
 
@@ -401,25 +406,29 @@ def release(
     moves = {"medoids": step.release_medoids, "index": step.release_index}
     if what not in moves:
         raise ConfigError(f"--what {what}: it is medoids or index.")
-    tell(moves[what](day, settings_of(home)), as_json=as_json, title="release")
+    tell(moves[what](day, clock, settings_of(home)), as_json=as_json, title="release")
 
 
 @app.command()
 def releases(home: Home = None, as_json: AsJson = False) -> None:
-    """List the releases and which one is live."""
+    """List the releases, which one is live, and when each went live."""
     from pinnersage.release import Releases
 
     kept = Releases(settings_of(home))
-    pointer, every = kept.pointer(), kept.all()
+    pointer, every, history = kept.pointer(), kept.all(), kept.history()
     if as_json:
-        print_json(dumped(pointer) | {"releases": dumped(list(every))})
+        print_json(dumped(pointer) | {"releases": dumped(every), "moves": dumped(history)})
         return
-    table = Table("", "release", "day", "key-value", "index", "embeddings", "before it", box=None)
+    table = Table(
+        "", "release", "day", "went live (UTC)", "key-value", "index", "embeddings", "before it",
+        box=None,
+    )  # fmt: skip
     for one in every:
+        went = [f"{move.at:%Y-%m-%d %H:%M}" for move in history if move.live == one.number]
         withdrawn = one.medoids.day in pointer.withdrawn_days
         state = "live" if one.number == pointer.live else "withdrawn" if withdrawn else ""
         table.add_row(
-            state, str(one.number), str(one.medoids.day), one.medoids.keyvalue,
+            state, str(one.number), str(one.medoids.day), ", ".join(went), one.medoids.keyvalue,
             one.index.version if one.index else "none", one.embeddings, str(one.previous or ""),
         )  # fmt: skip
     console.print(table if every else "No release yet. Run: pinnersage run --day DAY")
@@ -434,7 +443,7 @@ def rollback(
     """Go back to the last release of other medoids, medoids and index at once."""
     from pinnersage import release as step
 
-    tell(step.rollback(settings_of(home), to), as_json=as_json, title="rollback")
+    tell(step.rollback(clock, settings_of(home), to), as_json=as_json, title="rollback")
 
 
 @app.command()
@@ -442,7 +451,7 @@ def promote(day: ADay, home: Home = None, as_json: AsJson = False) -> None:
     """Make a published day live by name, also one that was withdrawn or is older."""
     from pinnersage import release as step
 
-    tell(step.promote(day, settings_of(home)), as_json=as_json, title="promote")
+    tell(step.promote(day, clock, settings_of(home)), as_json=as_json, title="promote")
 
 
 @app.command()
@@ -621,7 +630,7 @@ def maintain(
     """Remove what nothing needs any more: old days, versions, reports and files without a name."""
     from pinnersage import maintain as step
 
-    now = datetime.now(UTC)  # noqa: TID251 (the clock's place is here, at the edge)
+    now = clock()
     report = step.run(now, settings_of(home), dry_run=dry_run)
     if as_json:
         print_json(dumped(report))
@@ -647,7 +656,7 @@ def doctor(home: Home = None, as_json: AsJson = False) -> None:
 
     found = question.run(settings_of(home))
     if as_json:
-        print_json(dumped(list(found)))
+        print_json(dumped(found))
     else:
         for finding in found:
             mark = "good" if finding.good else "LOOK"
@@ -670,7 +679,7 @@ def freshness(home: Home = None, as_json: AsJson = False) -> None:
     """Say how old the live release is; exit code 3 if it is late."""
     from pinnersage import freshness as question
 
-    now = datetime.now(UTC)  # noqa: TID251 (the clock's place is here, at the edge)
+    now = clock()
     found = question.run(now, settings_of(home))
     tell(found, as_json=as_json, title="freshness")
     if found.late:

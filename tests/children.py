@@ -14,7 +14,8 @@ import subprocess
 import sys
 import time
 from dataclasses import dataclass
-from datetime import date
+from datetime import UTC, date, datetime
+from functools import partial
 from pathlib import Path
 
 STUCK_SECONDS = 120
@@ -92,6 +93,11 @@ def facts(home):
     }
 
 
+def clock():
+    """What time it is."""
+    return datetime(2026, 6, 1, tzinfo=UTC)
+
+
 def step_of(name, settings, day):
     """Do one step, or all."""
     from pinnersage import (
@@ -106,7 +112,7 @@ def step_of(name, settings, day):
     from pinnersage import day as whole
 
     if name == WHOLE:
-        whole.run(day, settings, lambda _step, _report: None)
+        whole.run(day, clock, settings, lambda _step, _report: None)
     elif name == "cluster":
         for bucket in range(settings.lake.n_buckets):
             cluster.run(day, bucket, settings)
@@ -115,12 +121,12 @@ def step_of(name, settings, day):
             "stage": stage.run,
             "validate": validate.run,
             "publish": publish.run,
-            "release": release.release_medoids,
+            "release": partial(release.release_medoids, clock=clock),
             "refine": refine.run,
             "index": index.run,
-            "release_index": release.release_index,
+            "release_index": partial(release.release_index, clock=clock),
         }
-        steps[name](day, settings)
+        steps[name](day, settings=settings)
 
 
 def child(order, pipe):
