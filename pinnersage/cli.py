@@ -620,6 +620,24 @@ def printable(text: str) -> str:
 
 
 @app.command()
+def features(
+    points: Annotated[Path, typer.Option(help="Parquet of users and times, a row a point.")],
+    to: Annotated[Path, typer.Option(help="Parquet to write: the points with their medoids.")],
+    user: Annotated[str, typer.Option(help="Column of the user's id.")] = "user_id",
+    time: Annotated[str, typer.Option(help="Column of the time; UTC without a zone.")] = "time",
+    home: Home = None,
+    as_json: AsJson = False,
+) -> None:
+    """Give each point, a user and a time, the medoids that were live for the user then."""
+    from pinnersage import point_in_time
+
+    report = point_in_time.at_points(
+        points.expanduser(), to.expanduser(), clock(), settings_of(home), user=user, time=time
+    )
+    tell(report, as_json=as_json, title="features")
+
+
+@app.command()
 def maintain(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Only say what would go; nothing is changed.")
