@@ -693,6 +693,31 @@ def reports(home: Home = None, as_json: AsJson = False) -> None:
 
 
 @app.command()
+def tables(html: Html = None, home: Home = None, as_json: AsJson = False) -> None:
+    """List every table: who writes it, how old it is, how much it covers."""
+    from pinnersage import pages
+    from pinnersage import tables as question
+
+    now = clock()
+    report = question.run(now, settings_of(home))
+    if html:
+        pages.write_page("tables.html.j2", {"report": report, "now": now}, html.absolute())
+    if as_json:
+        tell(report, as_json=True)
+        return
+    table = Table(
+        "table", "written by", "parts", "newest", "rows", "age in days", "coverage", box=None
+    )
+    for one in report.tables:
+        covered = "; ".join(f"{share:.1%} {of}" for of, share in one.coverage.items())
+        table.add_row(
+            one.name, one.owner, f"{one.n_parts:,}", str(one.newest or "-"), shown(one.rows),
+            shown(one.age_days, ",.1f"), covered,
+        )  # fmt: skip
+    console.print(table)
+
+
+@app.command()
 def freshness(home: Home = None, as_json: AsJson = False) -> None:
     """Say how old the live release is; exit code 3 if it is late."""
     from pinnersage import freshness as question

@@ -12,6 +12,7 @@ what is written is row i of what was given.
 from collections.abc import Iterator, Sequence
 from datetime import date, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import pyarrow as pa
@@ -159,7 +160,8 @@ def lives(con: duckdb.DuckDBPyConnection, releases: Releases, files: Files) -> N
     """Put the table ``lives``: which medoids were live from when to when; those points need."""
     first, last = con.sql("SELECT min(asked_at), max(asked_at) FROM points").fetchall()[0]
     history = releases.history()
-    known, rows = spans(history), []
+    known = spans(history)
+    rows: list[dict[str, Any]] = []
     begin = min((move.at for move in history), default=None)
     if begin is not None and not (known and known[0].start == begin):
         rows.append({"live_from": begin, "live_until": begin})  # something was live, unsure what

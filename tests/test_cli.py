@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pyarrow as pa
@@ -83,6 +84,7 @@ QUESTIONS = {
     "promote": [DAY],
     "diff": [DAY, DAY],
     "doctor": [],
+    "tables": [],
     "run": ["--day", DAY],
     "embed": ["--before", DAY, "--dimensions", 4],
     "show": ["USER"],
@@ -131,6 +133,23 @@ def test_maintain_says_that_a_list_is_cut_only_where_it_is(call, home, finished,
     said = call(*words)[1]
     assert unknown not in said
     assert "At most 0 of a kind are listed" in said
+
+
+def test_features_are_written_for_points(call, home, user, tmp_path, monkeypatch):
+    at = pa.array([datetime(2026, 6, 1, 1, tzinfo=UTC)] * 2, pa.timestamp("us", "UTC"))
+    pq.write_table(pa.table({"who": [int(user), -5], "shown": at}), tmp_path / "points.parquet")
+    words = ["--points", tmp_path / "points.parquet", "--user", "who", "--time", "shown"]
+    wide = ("--home", home, "--to", tmp_path / "features.parquet")
+
+    code, out, err = call("features", *words, *wide, "--json")
+
+    assert (code, err) == (0, "")
+    assert json.loads(out)["without"] == {"too_old": 2}, "DAY is two months before"
+    assert pq.read_table(tmp_path / "features.parquet")["who"].to_pylist() == [int(user), -5]
+    monkeypatch.setenv("PINNERSAGE__FEATURES__MAX_AGE_DAYS", "90")
+    code, out, _ = call("features", *words, *wide)
+    assert "with medoids: 1" in out
+    assert "without: unknown user 1" in out
 
 
 def test_init_and_synthetic_print_what_they_made(call, tmp_path):

@@ -74,9 +74,7 @@ def test_a_blocked_pin_is_no_feature_and_a_user_without_others_has_none(home):
 
 
 @pytest.mark.parametrize(("micros", "reason"), [(0, None), (1, "too_old")])
-def test_a_release_gives_features_until_it_is_too_old_and_not_a_moment_longer(
-    home, micros, reason
-):
+def test_a_release_gives_features_until_it_is_too_old_and_not_a_moment_longer(home, micros, reason):
     home.now = end_of(nth(0)) + timedelta(days=7, microseconds=micros)
 
     told = home.served([1, 99], embeddings=True)

@@ -1,4 +1,4 @@
-"""Point in time: what a point gets is what was served then; and nothing, with a reason, in doubt."""
+"""Point in time: a point gets what was served then; in doubt nothing, with a reason."""
 
 from collections import Counter
 from datetime import UTC, datetime, timedelta
@@ -8,7 +8,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given, settings as hypothesis_settings
+from hypothesis import given
+from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from rankers import PINS, Home, nth
 
