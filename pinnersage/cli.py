@@ -455,6 +455,22 @@ def promote(day: ADay, home: Home = None, as_json: AsJson = False) -> None:
 
 
 @app.command()
+def withdraw(
+    version: Annotated[str, typer.Argument(metavar="VERSION", help="Of the embeddings.")],
+    home: Home = None,
+    as_json: AsJson = False,
+) -> None:
+    """Let no day be computed with a version of the embeddings any more, after a rollback."""
+    from pinnersage.stores import embeddings, open_lake
+
+    instead = embeddings.withdraw(open_lake(settings_of(home)), version)
+    if as_json:
+        print_json({"withdrawn": version, "instead": instead})
+    else:
+        console.print(f"Embeddings {version} are withdrawn. In their place: {instead}")
+
+
+@app.command()
 def diff(one: ADay, other: ADay, home: Home = None, as_json: AsJson = False) -> None:
     """Compare the medoids of two days."""
     from pinnersage import diff as question

@@ -367,6 +367,11 @@ def rollback(clock: Clock, settings: Settings, to: int | None = None) -> Moved:
             }
         )
         why = f"back from release {live.number} to {target.number}"
+        if target.embeddings != live.embeddings:
+            why += (
+                f"; days to come would still be computed with embeddings {live.embeddings}: see "
+                f"pinnersage withdraw {live.embeddings}"
+            )
         releases.turn(pointer, target.number, why, clock)
         return Moved(moved=True, why=why, live=target)
 

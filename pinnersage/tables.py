@@ -13,7 +13,7 @@ from pinnersage.config import Settings
 from pinnersage.extract import end_of, start_of
 from pinnersage.release import Release, Releases
 from pinnersage.schema import MEDOIDS, TABLES, TIME, Column, Table
-from pinnersage.stores import open_keyvalue
+from pinnersage.stores import embeddings, open_keyvalue
 from pinnersage.stores.lake import Layout, Manifest
 
 VECTOR = pa.list_(pa.float32())
@@ -68,6 +68,8 @@ class Part(Frozen):
     rows: int
     live: bool
     """Whether the live release reads it."""
+    withdrawn: bool = False
+    """Whether no day is to be computed with it any more."""
 
 
 class TableFacts(Frozen):
@@ -194,6 +196,7 @@ def part(manifest: Manifest, live: Release | None) -> Part:
         version=manifest.partition.get("version") or manifest.version,
         rows=manifest.rows,
         live=named is not None and named in read,
+        withdrawn=embeddings.is_withdrawn(manifest),
     )
 
 
