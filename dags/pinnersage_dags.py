@@ -89,9 +89,14 @@ def day_of_run() -> date:
     return over(day)
 
 
+def clock() -> datetime:
+    """Return what time it is."""
+    return datetime.now(UTC)  # noqa: TID251 (the clock's place is here, at the edge)
+
+
 def over(day: date) -> date:
     """``day``, if it is over: a day computed too early would keep the true ones from going live."""
-    today = datetime.now(UTC).date()  # noqa: TID251 (the clock's place is here, at the edge)
+    today = clock().date()
     if day >= today:
         raise AirflowFailException(
             f"{day} is not over: it is {today} in UTC. Run it after its end, at 00:00 UTC."

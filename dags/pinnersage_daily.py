@@ -55,6 +55,7 @@ from pinnersage_dags import (
     PUBLISH,
     START,
     buckets_of_run,
+    clock,
     day_of_run,
     judge,
     once,
@@ -116,7 +117,7 @@ def pinnersage_daily() -> None:
         from pinnersage.release import release_medoids
 
         day = day_of_run()
-        report = once(release_medoids, day)
+        report = once(release_medoids, day, clock)
         outlet_events[MEDOIDS].add_partitions(day.isoformat())
         outlet_events[MEDOIDS].extra = report
         return report

@@ -24,7 +24,7 @@ from datetime import timedelta
 from typing import Any
 
 from airflow.sdk import PartitionedAssetTimetable, dag, task
-from pinnersage_dags import COMPUTE, DEFAULTS, MEDOIDS, PUBLISH, START, day_of_run, once
+from pinnersage_dags import COMPUTE, DEFAULTS, MEDOIDS, PUBLISH, START, clock, day_of_run, once
 
 
 @dag(
@@ -53,7 +53,7 @@ def pinnersage_index() -> None:
     def release() -> dict[str, Any]:
         from pinnersage.release import release_index
 
-        return once(release_index, day_of_run())
+        return once(release_index, day_of_run(), clock)
 
     refine() >> index() >> release()
 

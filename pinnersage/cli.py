@@ -34,6 +34,11 @@ WIDE = None if sys.stdout.isatty() else 160
 console = Console(highlight=False, markup=False, emoji=False, soft_wrap=True, width=WIDE)
 
 
+def clock() -> datetime:
+    """Return what time it is."""
+    return datetime.now(UTC)  # noqa: TID251 (the clock's place is here, at the edge)
+
+
 def parse_day(text: str) -> date:
     """Return the day that a text like 2026-01-31 names."""
     try:
@@ -45,7 +50,7 @@ def parse_day(text: str) -> date:
 def parse_day_over(text: str) -> date:
     """Return a day that is over: early, it would keep true ones from going live."""
     day = parse_day(text)
-    today = datetime.now(UTC).date()  # noqa: TID251 (the clock's place is here, at the edge)
+    today = clock().date()
     if day >= today:
         raise typer.BadParameter(f"{day} is not over: it is {today} in UTC")
     if day.year < 1970:  # noqa: PLR2004 (times are counted from there)
@@ -223,14 +228,14 @@ def run(day: Day, home: Home = None, as_json: AsJson = False) -> None:
         if not as_json:
             tell(report, as_json=False, title=step)
 
-    reports = whole.run(day, settings, progress)
+    reports = whole.run(day, clock, settings, progress)
     if as_json:
         print_json({name: dumped(report) for name, report in reports.items()})
 
 
-def dumped(report: BaseModel | list[BaseModel]) -> Any:
+def dumped(report: BaseModel | Sequence[BaseModel]) -> Any:
     """Return a report, or several, as plain values."""
-    if isinstance(report, list):
+    if not isinstance(report, BaseModel):
         return [item.model_dump(mode="json") for item in report]
     return report.model_dump(mode="json")
 
@@ -338,7 +343,7 @@ def waive(
     from pinnersage import waive as step
 
     settings = settings_of(home)
-    now = datetime.now(UTC)  # noqa: TID251 (the clock's place is here, at the edge)
+    now = clock()
     report = step.last_report(day, settings).version
     tell(step.run(day, report, by, reason, now, settings), as_json=as_json, title="waive")
     if not as_json:
@@ -357,7 +362,7 @@ def block(
     """Take a pin down: within seconds no running process shows it, and no later index has it."""
     from pinnersage import takedown
 
-    now = datetime.now(UTC)  # noqa: TID251 (the clock's place is here, at the edge)
+    now = clock()
     done = takedown.order("block", pin, by, reason, now, settings_of(home))
     tell(done, as_json=as_json, title="block")
 
@@ -369,7 +374,7 @@ def unblock(
     """Let a pin that was taken down be shown again; the next index may have it."""
     from pinnersage import takedown
 
-    now = datetime.now(UTC)  # noqa: TID251
+    now = clock()
     done = takedown.order("unblock", pin, by, reason, now, settings_of(home))
     tell(done, as_json=as_json, title="unblock")
 
@@ -440,25 +445,29 @@ def release(
     moves = {"medoids": step.release_medoids, "index": step.release_index}
     if what not in moves:
         raise ConfigError(f"--what {what}: it is medoids or index.")
-    tell(moves[what](day, settings_of(home)), as_json=as_json, title="release")
+    tell(moves[what](day, clock, settings_of(home)), as_json=as_json, title="release")
 
 
 @app.command()
 def releases(home: Home = None, as_json: AsJson = False) -> None:
-    """List the releases and which one is live."""
+    """List the releases, which one is live, and when each went live."""
     from pinnersage.release import Releases
 
     kept = Releases(settings_of(home))
-    pointer, every = kept.pointer(), kept.all()
+    pointer, every, history = kept.pointer(), kept.all(), kept.history()
     if as_json:
-        print_json(dumped(pointer) | {"releases": dumped(list(every))})
+        print_json(dumped(pointer) | {"releases": dumped(every), "moves": dumped(history)})
         return
-    table = Table("", "release", "day", "key-value", "index", "embeddings", "before it", box=None)
+    table = Table(
+        "", "release", "day", "went live (UTC)", "key-value", "index", "embeddings", "before it",
+        box=None,
+    )  # fmt: skip
     for one in every:
+        went = [f"{move.at:%Y-%m-%d %H:%M}" for move in history if move.live == one.number]
         withdrawn = one.medoids.day in pointer.withdrawn_days
         state = "live" if one.number == pointer.live else "withdrawn" if withdrawn else ""
         table.add_row(
-            state, str(one.number), str(one.medoids.day), one.medoids.keyvalue,
+            state, str(one.number), str(one.medoids.day), ", ".join(went), one.medoids.keyvalue,
             one.index.version if one.index else "none", one.embeddings, str(one.previous or ""),
         )  # fmt: skip
     console.print(table if every else "No release yet. Run: pinnersage run --day DAY")
@@ -473,7 +482,7 @@ def rollback(
     """Go back to the last release of other medoids, medoids and index at once."""
     from pinnersage import release as step
 
-    tell(step.rollback(settings_of(home), to), as_json=as_json, title="rollback")
+    tell(step.rollback(clock, settings_of(home), to), as_json=as_json, title="rollback")
 
 
 @app.command()
@@ -481,7 +490,23 @@ def promote(day: ADay, home: Home = None, as_json: AsJson = False) -> None:
     """Make a published day live by name, also one that was withdrawn or is older."""
     from pinnersage import release as step
 
-    tell(step.promote(day, settings_of(home)), as_json=as_json, title="promote")
+    tell(step.promote(day, clock, settings_of(home)), as_json=as_json, title="promote")
+
+
+@app.command()
+def withdraw(
+    version: Annotated[str, typer.Argument(metavar="VERSION", help="Of the embeddings.")],
+    home: Home = None,
+    as_json: AsJson = False,
+) -> None:
+    """Let no day be computed with a version of the embeddings any more, after a rollback."""
+    from pinnersage.stores import embeddings, open_lake
+
+    instead = embeddings.withdraw(open_lake(settings_of(home)), version)
+    if as_json:
+        print_json({"withdrawn": version, "instead": instead})
+    else:
+        console.print(f"Embeddings {version} are withdrawn. In their place: {instead}")
 
 
 @app.command()
@@ -659,6 +684,24 @@ def printable(text: str) -> str:
 
 
 @app.command()
+def features(
+    points: Annotated[Path, typer.Option(help="Parquet of users and times, a row a point.")],
+    to: Annotated[Path, typer.Option(help="Parquet to write: the points with their medoids.")],
+    user: Annotated[str, typer.Option(help="Column of the user's id.")] = "user_id",
+    time: Annotated[str, typer.Option(help="Column of the time; UTC without a zone.")] = "time",
+    home: Home = None,
+    as_json: AsJson = False,
+) -> None:
+    """Give each point, a user and a time, the medoids that were live for the user then."""
+    from pinnersage import point_in_time
+
+    report = point_in_time.at_points(
+        points.expanduser(), to.expanduser(), clock(), settings_of(home), user=user, time=time
+    )
+    tell(report, as_json=as_json, title="features")
+
+
+@app.command()
 def maintain(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Only say what would go; nothing is changed.")
@@ -669,7 +712,7 @@ def maintain(
     """Remove what nothing needs any more: old days, versions, reports and files without a name."""
     from pinnersage import maintain as step
 
-    now = datetime.now(UTC)  # noqa: TID251 (the clock's place is here, at the edge)
+    now = clock()
     report = step.run(now, settings_of(home), dry_run=dry_run)
     if as_json:
         print_json(dumped(report))
@@ -695,7 +738,7 @@ def doctor(home: Home = None, as_json: AsJson = False) -> None:
 
     found = question.run(settings_of(home))
     if as_json:
-        print_json(dumped(list(found)))
+        print_json(dumped(found))
     else:
         for finding in found:
             mark = "good" if finding.good else "LOOK"
@@ -714,11 +757,36 @@ def reports(home: Home = None, as_json: AsJson = False) -> None:
 
 
 @app.command()
+def tables(html: Html = None, home: Home = None, as_json: AsJson = False) -> None:
+    """List every table: who writes it, how old it is, how much it covers."""
+    from pinnersage import pages
+    from pinnersage import tables as question
+
+    now = clock()
+    report = question.run(now, settings_of(home))
+    if html:
+        pages.write_page("tables.html.j2", {"report": report, "now": now}, html.absolute())
+    if as_json:
+        tell(report, as_json=True)
+        return
+    table = Table(
+        "table", "written by", "parts", "newest", "rows", "age in days", "coverage", box=None
+    )
+    for one in report.tables:
+        covered = "; ".join(f"{share:.1%} {of}" for of, share in one.coverage.items())
+        table.add_row(
+            one.name, one.owner, f"{one.n_parts:,}", str(one.newest or "-"), shown(one.rows),
+            shown(one.age_days, ",.1f"), covered,
+        )  # fmt: skip
+    console.print(table)
+
+
+@app.command()
 def freshness(home: Home = None, as_json: AsJson = False) -> None:
     """Say how old the live release is; exit code 3 if it is late."""
     from pinnersage import freshness as question
 
-    now = datetime.now(UTC)  # noqa: TID251 (the clock's place is here, at the edge)
+    now = clock()
     found = question.run(now, settings_of(home))
     tell(found, as_json=as_json, title="freshness")
     if found.late:

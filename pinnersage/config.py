@@ -218,6 +218,13 @@ class ServiceConfig(Section):
     """Whether a request must show a key; ``pinnersage add-key NAME`` makes one."""
 
 
+class FeaturesConfig(Section):
+    """What rankers are told of users, now and for a past time."""
+
+    max_age_days: Positive = 7.0
+    """Days from the end of a release's day to when it gives no features any more."""
+
+
 class AlertConfig(Section):
     """Who hears of a failure, and from when on the live release is late."""
 
@@ -277,6 +284,7 @@ class Settings(BaseSettings):
     keyvalue: KeyValueConfig = KeyValueConfig()
     retrieval: RetrievalConfig = RetrievalConfig()
     service: ServiceConfig = ServiceConfig()
+    features: FeaturesConfig = FeaturesConfig()
     alerts: AlertConfig = AlertConfig()
     retention: RetentionConfig = RetentionConfig()
     run: RunConfig = RunConfig()

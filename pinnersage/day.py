@@ -8,12 +8,15 @@ from pydantic import BaseModel
 
 from pinnersage import cluster, index, publish, refine, release, stage, validate
 from pinnersage.config import Settings
+from pinnersage.moves import Clock
 
 Progress = Callable[[str, BaseModel], None]
 
 
-def run(day: date, settings: Settings, progress: Progress) -> dict[str, Any]:
+def run(day: date, clock: Clock, settings: Settings, progress: Progress) -> dict[str, Any]:
     """Run every step for ``day``; ``progress`` hears of each as it ends.
+
+    ``clock`` is asked when a release goes live: that is long after the start.
 
     Returns
     -------
@@ -34,8 +37,8 @@ def run(day: date, settings: Settings, progress: Progress) -> dict[str, Any]:
         done("cluster", report)
     done("validate", validate.run(day, settings))
     done("publish", publish.run(day, settings))
-    done("release", release.release_medoids(day, settings))
+    done("release", release.release_medoids(day, clock, settings))
     done("refine", refine.run(day, settings))
     done("index", index.run(day, settings))
-    done("release index", release.release_index(day, settings))
+    done("release index", release.release_index(day, clock, settings))
     return reports

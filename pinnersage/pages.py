@@ -96,8 +96,13 @@ def bin_label(power: int) -> str:
 
 def write_user(values: Mapping[str, Any], path: Path) -> Path:
     """Write the page of one user: clusters, and what each sampled medoid brought."""
+    return write_page("user.html.j2", values, path)
+
+
+def write_page(template: str, values: Mapping[str, Any], path: Path) -> Path:
+    """Write a page that a person asked for to the file that they named."""
     if path.is_dir():
-        raise ConfigError(f"{path} is a folder. Name the file to write, such as {path}/user.html.")
+        raise ConfigError(f"{path} is a folder. Name the file to write, such as {path}/page.html.")
     with disk_errors(path.parent):
-        write_atomically(path, render("user.html.j2", values))
+        write_atomically(path, render(template, values))
     return path

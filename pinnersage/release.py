@@ -1,7 +1,8 @@
 """Release: the one pointer that makes a day live, and back.
 
-    releases/000007.json   never changed: medoids, index, embeddings, the release before it
-    releases/live.json     which one is live, and what was withdrawn: moving it is the publish
+    releases/000007.json         never changed: medoids, index, embeddings, the release before it
+    releases/live.json           which one is live, and what was withdrawn: moving it is the publish
+    releases/moves/000012.json   never changed: when which release went live (``moves``)
 
 A release joins a day's medoids and an index made with the same embeddings, so a reader that
 follows the pointer can never see the two disagree. An older day never replaces a newer one. What
@@ -20,6 +21,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from pinnersage.config import Settings
 from pinnersage.errors import DataError, TransientError
+from pinnersage.moves import Clock, Move, Moves, RacedError
 from pinnersage.stores import open_keyvalue, open_lake, open_storage, open_vectors
 from pinnersage.stores.lake import Manifest, canonical
 
@@ -28,10 +30,6 @@ ATTEMPTS = 20
 """Each is milliseconds, and whoever is beaten is beaten by someone whose move succeeded."""
 
 Arguments = ParamSpec("Arguments")
-
-
-class RacedError(Exception):
-    """Somebody else moved the pointer between reading it and replacing it."""
 
 
 class Frozen(BaseModel):
@@ -81,6 +79,8 @@ class Pointer(Frozen):
     """Which release is live, and what may not go live by itself."""
 
     live: int | None = None
+    move: int | None = None
+    """The move that made it live; None for a pointer from before there were moves."""
     withdrawn_days: tuple[date, ...] = ()
     withdrawn_indexes: tuple[str, ...] = ()
 
@@ -99,6 +99,7 @@ class Releases:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.storage = open_storage(settings).under("releases")
+        self.moves = Moves(self.storage.under("moves"))
         self.lake = open_lake(settings)
         self._read: bytes | None = None
 
@@ -133,15 +134,26 @@ class Releases:
         """Keep others on this disk from moving the pointer; on an object store the swap decides."""
         return self.storage.locked("pointer")
 
-    def move(self, medoids: Medoids, index: Index | None, pointer: Pointer, why: str) -> Moved:
+    def history(self) -> list[Move]:
+        """Return every move that led to what is live, the oldest first."""
+        return self.moves.chain(self._pointer(self.storage.read(LIVE)).move)
+
+    def move(
+        self, medoids: Medoids, index: Index | None, pointer: Pointer, why: str, clock: Clock
+    ) -> Moved:
         """Record a release and make it live. Call it under the lock."""
         number = max(self.numbers(), default=0) + 1
         release = Release(number=number, medoids=medoids, index=index, previous=pointer.live)
         name = f"{number:06}.json"
         if not self.storage.swap(name, None, canonical(release.model_dump(mode="json"))):
             raise RacedError(f"{self.storage.where}/{name}")
-        self.point(pointer.model_copy(update={"live": number}))
+        self.turn(pointer, number, why, clock)
         return Moved(moved=True, why=why, live=release)
+
+    def turn(self, pointer: Pointer, to: int, why: str, clock: Clock) -> None:
+        """Record that a release goes live now, and let it. Call it under the lock."""
+        made = self.moves.add(to, pointer.move, why, clock)
+        self.point(pointer.model_copy(update={"live": to, "move": made.number}))
 
     def point(self, pointer: Pointer) -> None:
         """Replace the pointer that was read, then tell the vector store. Call it under the lock.
@@ -226,7 +238,7 @@ def keyvalue_version(manifest: Manifest) -> str:
 
 
 @settled
-def release_medoids(day: date, settings: Settings) -> Moved:
+def release_medoids(day: date, clock: Clock, settings: Settings) -> Moved:
     """Make ``day``'s published medoids live, if it is the live day or newer."""
     releases = Releases(settings)
     with releases.locked():
@@ -247,11 +259,11 @@ def release_medoids(day: date, settings: Settings) -> Moved:
                 "with the first index made with the same"
             )
             return Moved(moved=False, why=why, live=live)
-        return _move_unless_live(releases, pointer, live, medoids, index)
+        return _move_unless_live(releases, pointer, live, medoids, index, clock)
 
 
 @settled
-def release_index(day: date, settings: Settings) -> Moved:
+def release_index(day: date, clock: Clock, settings: Settings) -> Moved:
     """Make ``day``'s index live, if it is as new as the live one or newer."""
     releases = Releases(settings)
     with releases.locked():
@@ -277,7 +289,7 @@ def release_index(day: date, settings: Settings) -> Moved:
                 )
                 return Moved(moved=False, why=why, live=live)
             medoids = newer
-        return _move_unless_live(releases, pointer, live, medoids, index)
+        return _move_unless_live(releases, pointer, live, medoids, index, clock)
 
 
 def _move_unless_live(
@@ -286,11 +298,12 @@ def _move_unless_live(
     live: Release | None,
     medoids: Medoids,
     index: Index | None,
+    clock: Clock,
 ) -> Moved:
     if live and live.medoids == medoids and _same(live.index, index):
         releases.announce()
         return Moved(moved=False, why="it is live already", live=live)
-    return releases.move(medoids, index, pointer, f"{medoids.day} is live")
+    return releases.move(medoids, index, pointer, f"{medoids.day} is live", clock)
 
 
 def _fitting_index(
@@ -326,7 +339,7 @@ def _newest_medoids(
 
 
 @settled
-def rollback(settings: Settings, to: int | None = None) -> Moved:
+def rollback(clock: Clock, settings: Settings, to: int | None = None) -> Moved:
     """Go back, medoids and index at once, to the last release of other medoids or to a number.
 
     A day whose index changed makes two releases, and going back one would leave its medoids live.
@@ -347,14 +360,19 @@ def rollback(settings: Settings, to: int | None = None) -> Moved:
         require_present(target, settings)
         days = {r.medoids.day for r in since if r.medoids != target.medoids}
         indexes = {r.index.version for r in since if r.index and not _same(r.index, target.index)}
-        releases.point(
-            Pointer(
-                live=target.number,
-                withdrawn_days=tuple(sorted(days.union(pointer.withdrawn_days))),
-                withdrawn_indexes=tuple(sorted(indexes.union(pointer.withdrawn_indexes))),
-            )
+        pointer = pointer.model_copy(
+            update={
+                "withdrawn_days": tuple(sorted(days.union(pointer.withdrawn_days))),
+                "withdrawn_indexes": tuple(sorted(indexes.union(pointer.withdrawn_indexes))),
+            }
         )
         why = f"back from release {live.number} to {target.number}"
+        if target.embeddings != live.embeddings:
+            why += (
+                f"; days to come would still be computed with embeddings {live.embeddings}: see "
+                f"pinnersage withdraw {live.embeddings}"
+            )
+        releases.turn(pointer, target.number, why, clock)
         return Moved(moved=True, why=why, live=target)
 
 
@@ -379,7 +397,7 @@ def _way_back(releases: Releases, live: Release, to: int | None) -> list[Release
 
 
 @settled
-def promote(day: date, settings: Settings) -> Moved:
+def promote(day: date, clock: Clock, settings: Settings) -> Moved:
     """Make a day live by name: withdrawn or older, its medoids, with its index where it fits."""
     releases = Releases(settings)
     with releases.locked():
@@ -404,7 +422,7 @@ def promote(day: date, settings: Settings) -> Moved:
                 "withdrawn; without one nothing could be recommended. Run first: "
                 f"pinnersage refine and pinnersage index --day {day}"
             )
-        moved = _move_unless_live(releases, pointer, live, medoids, index)
+        moved = _move_unless_live(releases, pointer, live, medoids, index, clock)
         if not moved.moved:
             releases.point(pointer)
         return moved

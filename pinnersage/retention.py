@@ -15,7 +15,7 @@ from pathlib import Path
 
 from pinnersage.config import Settings
 from pinnersage.release import Pointer, Releases, keyvalue_version
-from pinnersage.stores import open_keyvalue, open_storage, open_vectors
+from pinnersage.stores import embeddings, open_keyvalue, open_storage, open_vectors
 from pinnersage.stores.lake import Manifest
 from pinnersage.stores.storage import Entry, Storage
 from pinnersage.survey import BY_DAY, BY_VERSION, Named, Survey, names
@@ -142,8 +142,9 @@ def version_partitions(survey: Survey, named: Named, marks: set[str], table: str
     spare = survey.settings.retention.spare_action_days
     if newest := survey.newest("actions"):
         days.append(newest - timedelta(days=spare))
-    valid = [one for one in by_age if days and order(found[one])[0] <= min(days).isoformat()]
-    needed = {valid[-1]} if valid else set(by_age[:1])
+    in_force = [one for one in by_age if not embeddings.is_withdrawn(found[one])]
+    valid = [one for one in in_force if days and order(found[one])[0] <= min(days).isoformat()]
+    needed = {valid[-1]} if valid else set(in_force[:1])
     needed |= {one for one in by_age if any(key.startswith(f"{one}/") for key in marks)}
     needed |= {f"embeddings/version={release.embeddings}" for release in named.way}
     needed |= {one for one in by_age if one in survey.fresh}

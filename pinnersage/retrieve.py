@@ -153,10 +153,7 @@ class Reader:
         value = self.profiles.get(key_of(user_id))
         if value is None or self.erased.has(user_id):
             return None
-        profile, blocked = unpack(value), self.watch.pins()
-        if not blocked:
-            return profile
-        return profile.where(np.array([str(pin) not in blocked for pin in profile.pin_ids], bool))
+        return without_blocked(unpack(value), self.watch.pins())
 
     def recommend(
         self, user_id: int | str, *, draw: int = 0, wishes: Wishes | None = None
@@ -366,6 +363,13 @@ def open_release(release: Release, settings: Settings, context: Context) -> Read
         opened.pop_all()
     search = f"/{settings.index.store}/{settings.index.hnsw_ef_search}"
     return Reader(release, profiles, table, index, settings.retrieval, context, search)
+
+
+def without_blocked(profile: Profile, blocked: frozenset[str]) -> Profile:
+    """Return the clusters of a profile whose medoid is not blocked."""
+    if not blocked:
+        return profile
+    return profile.where(np.array([str(pin) not in blocked for pin in profile.pin_ids], bool))
 
 
 def refuse_mix(release: Release, profiles: dict[str, Any], index: dict[str, Any] | None) -> None:

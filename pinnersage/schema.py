@@ -24,9 +24,11 @@ class Column:
 
 @dataclass(frozen=True)
 class Table:
-    """One table: its columns, how it is partitioned, in which order its rows stand."""
+    """One table: its columns, who writes it, how it is partitioned, how its rows are ordered."""
 
     name: str
+    owner: str
+    """The step that writes it."""
     partition: tuple[str, ...]
     order: tuple[str, ...]
     meaning: str
@@ -42,6 +44,7 @@ class Table:
 
 ACTIONS = Table(
     "actions",
+    "stage",
     ("day", "bucket"),
     ("user_id", "acted_at", "pin_id", "event_id"),
     "What users did, a day's events bucketed by user once, when they arrive.",
@@ -56,6 +59,7 @@ ACTIONS = Table(
 
 PINS = Table(
     "pins",
+    "init",
     ("version",),
     ("pin_id",),
     "What is known of a pin beside its embedding.",
@@ -72,6 +76,7 @@ PINS = Table(
 
 PIN_ROWS = Table(
     "embeddings",
+    "init",
     ("version",),
     ("pin_id",),
     "Pin ids in ascending order; row i of the version's matrix.npy is the i-th pin's vector.",
@@ -83,6 +88,7 @@ PIN_ROWS = Table(
 
 MEDOIDS = Table(
     "medoids",
+    "cluster",
     ("day", "bucket"),
     ("user_id", "rank"),
     "Each user's clusters at the end of the day, the most important first.",
@@ -101,6 +107,7 @@ MEDOIDS = Table(
 
 REFINED = Table(
     "refined",
+    "refine",
     ("day",),
     ("pin_id",),
     "Every pin with an embedding, and whether it is worth indexing.",

@@ -54,6 +54,17 @@ class Orders(BaseModel):
         latest = {order.pin: order for order in self.orders}
         return {pin: order for pin, order in sorted(latest.items()) if order.what == "block"}
 
+    def times(self) -> list[tuple[str, datetime, datetime | None]]:
+        """Return from when to when each pin was blocked; None where it still is."""
+        since: dict[str, datetime] = {}
+        found: list[tuple[str, datetime, datetime | None]] = []
+        for order in self.orders:
+            if order.what == "block":
+                since[order.pin] = order.at
+            else:
+                found.append((order.pin, since.pop(order.pin), order.at))
+        return [*found, *((pin, at, None) for pin, at in since.items())]
+
 
 class TakedownReport(BaseModel):
     """What an order changed."""

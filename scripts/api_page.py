@@ -5,7 +5,7 @@ from typing import Any
 
 Field = tuple[str, bool, dict[str, Any]]
 """Name, whether it must be there, and schema."""
-INSIDE = ("Candidate", "Cluster", "Recommended", "SimilarPin")
+INSIDE = ("Candidate", "Cluster", "Recommended", "SimilarPin", "UserFeatures")
 """What stands inside answers."""
 
 

@@ -46,7 +46,10 @@ def tables() -> str:
         partition = ", ".join(f"`{key}=`" for key in table.partition)
         order = ", ".join(f"`{name}`" for name in table.order)
         lines += ["", f"## {table.name}", "", table.meaning, ""]
-        lines += [f"Partitioned by {partition}. Rows in the order of {order}.", ""]
+        lines += [
+            f"Written by `{table.owner}`, by {partition}. Rows in the order of {order}.",
+            "",
+        ]
         lines += ["| column | type | meaning |", "|---|---|---|"]
         lines += [row(f"`{c.name}`", type_name(c.kind), c.meaning) for c in table.columns]
     return page(lines)

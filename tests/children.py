@@ -15,6 +15,7 @@ import sys
 import time
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
+from functools import partial
 from pathlib import Path
 
 STUCK_SECONDS = 120
@@ -93,6 +94,11 @@ def facts(home):
     }
 
 
+def clock():
+    """What time it is."""
+    return datetime(2026, 6, 1, tzinfo=UTC)
+
+
 def step_of(name, settings, day):
     """Do one step, or all."""
     from pinnersage import (
@@ -110,7 +116,7 @@ def step_of(name, settings, day):
     if name.startswith(ERASE):
         erase.run(name.removeprefix(ERASE), "ann", "asked", ERASED_AT, "salt", settings)
     elif name == WHOLE:
-        whole.run(day, settings, lambda _step, _report: None)
+        whole.run(day, clock, settings, lambda _step, _report: None)
     elif name == "cluster":
         for bucket in range(settings.lake.n_buckets):
             cluster.run(day, bucket, settings)
@@ -119,12 +125,12 @@ def step_of(name, settings, day):
             "stage": stage.run,
             "validate": validate.run,
             "publish": publish.run,
-            "release": release.release_medoids,
+            "release": partial(release.release_medoids, clock=clock),
             "refine": refine.run,
             "index": index.run,
-            "release_index": release.release_index,
+            "release_index": partial(release.release_index, clock=clock),
         }
-        steps[name](day, settings)
+        steps[name](day, settings=settings)
 
 
 def child(order, pipe):

@@ -16,7 +16,7 @@ import pytest
 import redis
 from children import STEPS, WHOLE, Host, copy, facts
 from hypothesis import settings as hypothesis_settings
-from worlds import DAY, TINY, change, items_of, source_of
+from worlds import DAY, TINY, change, clock, items_of, source_of
 
 from pinnersage import config, init, stage
 from pinnersage.config import Settings
@@ -95,7 +95,7 @@ def finished_home(staged_home: Path, tmp_path_factory: pytest.TempPathFactory) -
 
     home = tmp_path_factory.mktemp("finished") / "home"
     shutil.copytree(staged_home, home)
-    day.run(DAY, config.load(home), lambda _step, _report: None)
+    day.run(DAY, clock, config.load(home), lambda _step, _report: None)
     return home
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+from worlds import clock
 
 from pinnersage import config, release, retrieve
 from pinnersage.release import Releases
@@ -180,13 +181,13 @@ class Home:
         self.validate(day)
         self.publish(day)
         self.judge(day)
-        return release.release_medoids(day, self.settings)
+        return release.release_medoids(day, clock, self.settings)
 
     def day(self, n, content="a", **index):
         """A whole day, as the two DAGs would run it."""
         self.medoids(nth(n), content)
         self.index(nth(n), **index)
-        return release.release_index(nth(n), self.settings)
+        return release.release_index(nth(n), clock, self.settings)
 
     def copy(self, root):
         """Another home with the same in it."""

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from children import STEPS, facts
-from worlds import DAY, change, items_of
+from worlds import DAY, change, clock, items_of
 
 from pinnersage import cluster, config, day, index, init, publish, refine, retrieve, stage, validate
 from pinnersage.config import SourceConfig
@@ -101,7 +101,7 @@ def test_too_many_unknown_pins_publish_nothing(home_of):
     settings = home_of([{**row, "pin_id": n} if n % 3 == 0 else row for n, row in enumerate(rows)])
 
     with pytest.raises(DataError, match=r"(?s)without an embedding.*runbook: missing embeddings"):
-        day.run(DAY, settings, quiet)
+        day.run(DAY, clock, settings, quiet)
 
     assert Releases(settings).live() is None
     with pytest.raises(DataError, match="Run first: pinnersage validate"):
@@ -207,7 +207,7 @@ def test_a_window_without_actions_publishes_nothing(home_of):
     later = DAY + timedelta(days=200)
 
     with pytest.raises(DataError, match="users with clusters"):
-        day.run(later, settings, quiet)
+        day.run(later, clock, settings, quiet)
 
     assert Releases(settings).live() is None
 
@@ -215,7 +215,7 @@ def test_a_window_without_actions_publishes_nothing(home_of):
 def test_empty_buckets_are_no_obstacle(home_of):
     settings = home_of(good_rows(n_users=3), n_buckets=12)
 
-    reports = day.run(DAY, settings, quiet)
+    reports = day.run(DAY, clock, settings, quiet)
 
     assert sum(report.users == 0 for report in reports["cluster"]) >= 9
     assert reports["publish"].users == 3
@@ -303,7 +303,7 @@ def test_a_broken_raw_file_is_named_and_what_is_live_stays(finished, tiny, tmp_p
     live = Releases(settings).live()
 
     with pytest.raises(DataError, match=rf"(?s){path.name}.*(runbook: broken file|Mend)"):
-        day.run(NEXT, settings, quiet)
+        day.run(NEXT, clock, settings, quiet)
 
     assert Releases(settings).live() == live
     shutil.copy(tiny / "actions" / path.name, path)

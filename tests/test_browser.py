@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from browser import open_browser, requested
 
-from pinnersage import pages
+from pinnersage import pages, tables
 from pinnersage.quality import Outcome, QualityReport, Waiver
 from pinnersage.stores.folder import Folder
 
@@ -92,3 +92,16 @@ def test_a_users_page_shows_interests_and_why(browser, tmp_path):
     assert "Because of “Red boots”" in text
     assert "cosine 0.910" in text
     assert asked == [page.as_uri()]
+
+
+def test_the_page_of_tables_fits_a_phone_and_loads_nothing(browser, finished, tmp_path):
+    now = datetime(2026, 4, 7, 6, tzinfo=UTC)
+    values = {"report": tables.run(now, finished), "now": now}
+    page = pages.write_page("tables.html.j2", values, tmp_path / "tables.html")
+
+    text, asked = visit(browser, page)
+
+    assert "Release 2 is live." in text
+    assert "Written by cluster" in text
+    assert asked == [page.as_uri()]
+    test_a_report_fits_a_phone(browser, page)

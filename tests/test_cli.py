@@ -8,13 +8,14 @@ import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import typer
-from worlds import DAY
+from worlds import DAY, NOW
 
-from pinnersage import cli, config, maintain, stores
+from pinnersage import cli, config, maintain, pages, stores, tables
 from pinnersage.serve import keys
 
 COMMANDS = typer.main.get_command(cli.app).commands
@@ -84,6 +85,7 @@ QUESTIONS = {
     "promote": [DAY],
     "diff": [DAY, DAY],
     "doctor": [],
+    "tables": [],
     "run": ["--day", DAY],
     "embed": ["--before", DAY, "--dimensions", 4],
     "show": ["USER"],
@@ -132,6 +134,42 @@ def test_maintain_says_that_a_list_is_cut_only_where_it_is(call, home, finished,
     said = call(*words)[1]
     assert unknown not in said
     assert "At most 0 of a kind are listed" in said
+
+
+def test_features_are_written_for_points(call, home, user, tmp_path, monkeypatch):
+    at = pa.array([datetime(2026, 6, 1, 1, tzinfo=UTC)] * 2, pa.timestamp("us", "UTC"))
+    pq.write_table(pa.table({"who": [int(user), -5], "shown": at}), tmp_path / "points.parquet")
+    words = ["--points", tmp_path / "points.parquet", "--user", "who", "--time", "shown"]
+    wide = ("--home", home, "--to", tmp_path / "features.parquet")
+
+    code, out, err = call("features", *words, *wide, "--json")
+
+    assert (code, err) == (0, "")
+    assert json.loads(out)["without"] == {"too_old": 2}, "DAY is two months before"
+    assert pq.read_table(tmp_path / "features.parquet")["who"].to_pylist() == [int(user), -5]
+    monkeypatch.setenv("PINNERSAGE__FEATURES__MAX_AGE_DAYS", "90")
+    code, out, _ = call("features", *words, *wide)
+    assert "with medoids: 1" in out
+    assert "without: unknown user 1" in out
+
+
+def test_embeddings_are_withdrawn_by_name(call, home, finished):
+    lake = stores.open_lake(finished)
+    first = lake.versions("embeddings")[0].partition["version"]
+    table = stores.embeddings.named(lake, first)
+    other = np.roll(np.asarray(table.matrix, np.float32), 1, axis=1)
+    made = stores.embeddings.write(
+        lake, table.pin_ids, other, valid_from=DAY, first_day=DAY, max_bad_share=0.0
+    )
+
+    code, out, _ = call("withdraw", made.version, "--home", home)
+    assert (code, f"In their place: {first}" in out) == (0, True)
+    code, out, _ = call("withdraw", made.version, "--home", home, "--json")
+    assert json.loads(out) == {"withdrawn": made.version, "instead": first}
+    assert "withdrawn" in pages.render(
+        "tables.html.j2",
+        {"report": tables.run(NOW, finished), "now": NOW},
+    ).decode()  # fmt: skip
 
 
 def test_init_and_synthetic_print_what_they_made(call, tmp_path):

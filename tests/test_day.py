@@ -2,7 +2,7 @@
 
 import shutil
 
-from worlds import DAY, items_of, source_of
+from worlds import DAY, clock, items_of, source_of
 
 from pinnersage import config, day, init, retrieve
 from pinnersage.release import Releases
@@ -15,7 +15,7 @@ def quiet(step, report):
 
 
 def test_a_day_ends_in_recommendations(settings):
-    reports = day.run(DAY, settings, quiet)
+    reports = day.run(DAY, clock, settings, quiet)
 
     with retrieve.open_live(settings) as reader:
         assert len(reader.profiles) == reports["publish"].users
@@ -26,10 +26,10 @@ def test_a_day_ends_in_recommendations(settings):
 
 
 def test_second_run_changes_nothing(settings):
-    day.run(DAY, settings, quiet)
+    day.run(DAY, clock, settings, quiet)
     before = snapshot(settings.home)
 
-    day.run(DAY, settings, quiet)
+    day.run(DAY, clock, settings, quiet)
 
     assert snapshot(settings.home) == before
 
@@ -41,7 +41,7 @@ def test_a_day_on_an_object_store_has_the_manifests_of_a_folder(finished, bucket
     file_system().put(str(tiny / "actions"), raw, recursive=True)
     source, items = source_of(tiny).model_copy(update={"actions": raw}), items_of(tiny)
     init.run(home, source, items, n_buckets=finished.lake.n_buckets, lake_root=bucket.where)
-    day.run(DAY, config.load(home), quiet)
+    day.run(DAY, clock, config.load(home), quiet)
 
     stored = {entry.key for entry in bucket.list("")}
     folder = Folder(finished.home)

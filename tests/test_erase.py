@@ -77,7 +77,7 @@ def run(one, settings):
     list(cluster.run_all(one, settings))
     validate.run(one, settings)
     publish.run(one, settings)
-    return release.release_medoids(one, settings)
+    return release.release_medoids(one, clock, settings)
 
 
 def opened(template, tmp_path):
@@ -297,11 +297,11 @@ def test_the_live_release_reads_and_rollback_leads_back(settings):
     with retrieve.open_live(settings) as reader:
         assert reader.profile(USER) is None
         assert all(reader.profile(user) is not None for user in OTHERS)
-    assert release.rollback(settings).live.medoids.day == FIRST
+    assert release.rollback(clock, settings).live.medoids.day == FIRST
     with retrieve.open_live(settings) as reader:
         assert reader.profile(USER) is None
         assert all(reader.profile(user) is not None for user in OTHERS)
-    assert release.promote(DAY, settings).moved
+    assert release.promote(DAY, clock, settings).moved
 
 
 # --- stays gone ----------------------------------------------------------------------------------
@@ -333,7 +333,7 @@ def test_a_day_may_be_judged_and_published_again_after_an_erasure(settings, neve
     assert report.content_hash == open_lake(never).current("medoids", day=DAY).content_hash
     assert report.measures["n_users"] == len(OTHERS)
     assert publish.run(DAY, settings).users == len(OTHERS)
-    assert release.release_medoids(DAY, settings).moved
+    assert release.release_medoids(DAY, clock, settings).moved
 
 
 def test_what_was_never_published_is_published_without_the_user(settings):

@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import numpy as np
 import pytest
-from worlds import DAY, change
+from worlds import DAY, change, clock
 
 from pinnersage import index, refine, release, takedown
 from pinnersage.errors import DataError
@@ -99,7 +99,7 @@ def test_below_the_gate_the_new_index_is_dropped_and_nothing_moves(finished, mon
     assert open_vectors(finished).versions() == stores
     assert Lake(finished.home / "lake").current("index", day=NEXT) is None
     with pytest.raises(DataError, match="has no index"):
-        release.release_index(NEXT, stricter)
+        release.release_index(NEXT, clock, stricter)
     assert Releases(finished).live() == before
 
 
@@ -191,7 +191,7 @@ def test_the_same_pins_are_not_indexed_twice(finished):
     report = index.run(NEXT, finished)
 
     assert (report.built, report.version) == (False, version)
-    moved = release.release_index(NEXT, finished)
+    moved = release.release_index(NEXT, clock, finished)
     assert not moved.moved
     assert "live already" in moved.why
 

@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 import pytest
 from events import changed, event, make, write_log, write_pins
+from worlds import clock
 
 from pinnersage import day as whole
 from pinnersage import index, publish, refine, release, waive
@@ -54,7 +55,7 @@ class Home:
 
     def run(self, number: int, **checks: float) -> None:
         settings = changed(self.settings, checks=checks) if checks else self.settings
-        whole.run(day_of(number), settings, lambda _step, _report: None)
+        whole.run(day_of(number), clock, settings, lambda _step, _report: None)
 
     def scheduled(self, number: int) -> None:
         self.arrive(number)
@@ -70,9 +71,10 @@ class Home:
         at = datetime(2026, 3, 9, 12, tzinfo=UTC)
         waive.run(day, report.version, "Ada", "fewer clusters are wanted", at, strict)
         publish.run(day, strict)
-        release.release_medoids(day, strict)
-        for step in (refine.run, index.run, release.release_index):
+        release.release_medoids(day, clock, strict)
+        for step in (refine.run, index.run):
             step(day, strict)
+        release.release_index(day, clock, strict)
 
     @property
     def live(self) -> tuple[int, date, str] | None:
@@ -114,13 +116,14 @@ TABLE = (
          lambda h: (h.arrive(FRI, more=2), h.run(FRI)), FRI, True, "the correction goes live"),
     Step("Sunday before is backfilled", lambda h: h.run(SUN), FRI, False,
          "out of order, and older"),
-    Step("somebody rolls back", lambda h: release.rollback(h.settings), FRI, True,
+    Step("somebody rolls back", lambda h: release.rollback(clock, h.settings), FRI, True,
          "Friday as it was before the correction; Friday is withdrawn"),
     Step("Friday is run again", lambda h: h.run(FRI), FRI, False,
          "withdrawn until promoted, whoever runs it"),
     Step("Saturday runs on schedule", lambda h: h.scheduled(SAT), SAT, True,
          "a withdrawn day keeps no newer one back"),
-    Step("somebody promotes Wednesday", lambda h: release.promote(day_of(WED), h.settings), WED,
+    Step("somebody promotes Wednesday",
+         lambda h: release.promote(day_of(WED), clock, h.settings), WED,
          True, "by name, also an older day"),
     Step("Saturday is run again", lambda h: h.run(SAT), SAT, True,
          "newer than what is live, and not withdrawn"),

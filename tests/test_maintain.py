@@ -18,7 +18,7 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from kept import FIRST, Home, assert_reads_whole, build_index, nth
-from worlds import DAY, change
+from worlds import DAY, change, clock
 
 from pinnersage import day, doctor, maintain, people, release, retention, retrieve
 from pinnersage.errors import DataError, TransientError
@@ -173,7 +173,7 @@ def test_a_version_between_two_that_are_used_stays(home):
     home.day(0)
     home.embed(nth(3), scale=2)
     home.day(9)
-    release.rollback(home.settings, 2)
+    release.rollback(clock, home.settings, 2)
     home.embed(nth(20), scale=3)
 
     run(home)
@@ -241,7 +241,7 @@ def test_a_day_between_publish_and_release_stays_however_old_it_is(ten):
 
 
 def test_a_live_release_of_an_old_day_stays_whole(ten):
-    release.promote(nth(2), ten.settings)
+    release.promote(nth(2), clock, ten.settings)
 
     report = run(ten)
 
@@ -266,9 +266,9 @@ def test_a_release_whose_stores_went_says_so(ten):
     run(ten)
 
     with pytest.raises(DataError, match=r"Release 2 cannot go live: key-value version .* is gone"):
-        release.rollback(ten.settings, numbers[1])
+        release.rollback(clock, ten.settings, numbers[1])
     with pytest.raises(DataError, match="is not published"):
-        release.promote(nth(0), ten.settings)
+        release.promote(nth(0), clock, ten.settings)
     assert [one.number for one in ten.releases.all()] == numbers
 
 
@@ -343,7 +343,7 @@ def test_reports_of_live_days_and_of_waived_days_stay_however_old(ten):
     ten.judge(nth(0), {"by": "Ada", "reason": "a holiday"})
     ten.storage.write(f"reports/quality/day={nth(1)}/fedcba9876543210.json",
                       b'{"waived": {"by": "Grace"}}')  # fmt: skip
-    release.promote(nth(3), ten.settings)
+    release.promote(nth(3), clock, ten.settings)
 
     report = run(ten)
 
@@ -358,8 +358,8 @@ def test_reports_of_live_days_and_of_waived_days_stay_however_old(ten):
 
 
 def test_reports_of_the_way_back_stay(ten):
-    release.promote(nth(2), ten.settings)
-    release.promote(nth(9), ten.settings)
+    release.promote(nth(2), clock, ten.settings)
+    release.promote(nth(9), clock, ten.settings)
 
     held = kind(run(ten), "reports").held
 
@@ -410,7 +410,7 @@ def test_a_pointer_that_moves_after_the_plan_is_seen(ten, monkeypatch):
     def then_promote(now, settings):
         plan = made(now, settings)
         monkeypatch.setattr(retention, "plan", made)
-        release.promote(nth(3), settings)
+        release.promote(nth(3), clock, settings)
         return plan
 
     monkeypatch.setattr(retention, "plan", then_promote)
@@ -431,7 +431,7 @@ def test_a_pointer_that_moves_between_two_drops_is_seen_where_nothing_can_be_loc
         dropped.append(version)
         if len(dropped) == 1:
             ten.storage.write("lake/keep", b"")
-            release.promote(nth(6), ten.settings)
+            release.promote(nth(6), clock, ten.settings)
 
     last = ten.lake.current("medoids", day=nth(6))
     assert last
@@ -472,11 +472,11 @@ def test_a_partition_that_is_worked_on_after_the_plan_stays(ten, monkeypatch):
 
 
 def test_a_reader_that_is_open_reads_on(ten):
-    release.promote(nth(2), ten.settings)
+    release.promote(nth(2), clock, ten.settings)
     with retrieve.open_live(ten.settings) as reader:
-        release.promote(nth(9), ten.settings)
+        release.promote(nth(9), clock, ten.settings)
         for n in (7, 8, 9):  # pushes the old day off the way back
-            release.promote(nth(n), ten.settings)
+            release.promote(nth(n), clock, ten.settings)
         old = reader.release.medoids.keyvalue
         run(ten)
         assert old not in ten.keyvalue.versions()
@@ -549,7 +549,7 @@ def happen(home, what, *args):
     if what == "day":
         home.medoids(nth(args[0]), args[1])
         home.index(nth(args[0]), content=args[2])
-        release.release_index(nth(args[0]), home.settings)
+        release.release_index(nth(args[0]), clock, home.settings)
     elif what == "published":
         home.medoids(nth(args[0]), args[1])
     elif what == "unreleased":
@@ -559,15 +559,15 @@ def happen(home, what, *args):
         home.publish(nth(args[0]))
     elif what == "indexed":
         home.index(nth(args[0]), content=args[1])
-        release.release_index(nth(args[0]), home.settings)
+        release.release_index(nth(args[0]), clock, home.settings)
     elif what == "embed":
         home.embed(nth(args[0]), scale=args[1])
     elif what == "failed":
         home.lake.retire("medoids", day=nth(args[0]))
     elif what == "promote":
-        release.promote(nth(args[0]), home.settings)
+        release.promote(nth(args[0]), clock, home.settings)
     else:
-        release.rollback(home.settings)
+        release.rollback(clock, home.settings)
 
 
 def maintained(home):
@@ -627,7 +627,7 @@ def test_after_maintenance_a_user_is_recommended_the_same_and_the_next_day_is_th
     )
     quietly = lambda *_: None  # noqa: E731
     for n in (1, 2):
-        day.run(DAY + timedelta(days=n), settings, quietly)
+        day.run(DAY + timedelta(days=n), clock, settings, quietly)
     other = settings.model_copy(update={"home": settings.home.parent / "untouched"})
     shutil.copytree(settings.home, other.home)
     keyvalue = open_keyvalue(settings)
@@ -642,7 +642,7 @@ def test_after_maintenance_a_user_is_recommended_the_same_and_the_next_day_is_th
     assert len(keyvalue.versions()) == 2
     with retrieve.open_live(settings) as reader:
         assert people.recommendation(reader, settings, user, draw=1) == before
-    after = [day.run(DAY + timedelta(days=3), s, quietly) for s in (settings, other)]
+    after = [day.run(DAY + timedelta(days=3), clock, s, quietly) for s in (settings, other)]
     assert [r["validate"].version for r in after] == [after[0]["validate"].version] * 2
     assert [r["index"].version for r in after] == [after[0]["index"].version] * 2
     assert not doctor.live(settings).says.startswith("none")

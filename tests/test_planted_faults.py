@@ -9,6 +9,7 @@ import html
 import shutil
 from dataclasses import dataclass
 from datetime import date, timedelta
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -17,7 +18,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
-from worlds import change, items_of, source_of
+from worlds import change, clock, items_of, source_of
 
 from pinnersage import (
     cluster,
@@ -171,14 +172,14 @@ RUN = {
     "cluster": cluster_all,
     "validate": validate.run,
     "publish": publish.run,
-    "release": release.release_medoids,
+    "release": partial(release.release_medoids, clock=clock),
 }
 
 
 def run_steps(day, settings, first="stage"):
     """Run the steps of a day from one on; return what the last said."""
     for step in STEPS[STEPS.index(first) :]:
-        said = RUN[step](day, settings)
+        said = RUN[step](day, settings=settings)
     return said
 
 

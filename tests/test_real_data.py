@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
+from worlds import clock
 
 from pinnersage import cli, config, day, init
 from pinnersage.config import SourceConfig
@@ -41,7 +42,7 @@ def test_real_actions_end_in_recommendations(name, real_data, tmp_path, monkeypa
     titles = dict(zip(*table.to_pydict().values(), strict=True))
 
     made = init.run(home, source, items)
-    reports = day.run(on, config.load(home), lambda _step, _report: None)
+    reports = day.run(on, clock, config.load(home), lambda _step, _report: None)
 
     assert made.actions == raw.num_rows
     assert made.pins == pq.read_metadata(folder / "items.parquet").num_rows

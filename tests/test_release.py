@@ -9,6 +9,7 @@ import pytest
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from worlds import NOW, clock
 
 from pinnersage import release
 from pinnersage.config import Settings
@@ -25,8 +26,9 @@ TWO, THREE, FOUR = (ONE + timedelta(days=n) for n in (1, 2, 3))
 class Home:
     """A home whose days are published and indexed by hand, in milliseconds."""
 
-    def __init__(self, root):
+    def __init__(self, root, clock=clock):
         self.settings = Settings(home=root)
+        self.clock = clock
         self.lake = Lake(root / "lake")
         self.keyvalue = LmdbStore(root / "stores" / "keyvalue")
         self.vectors = Shelf(root / "stores" / "vectors")
@@ -60,16 +62,16 @@ class Home:
         return version
 
     def release(self, day):
-        return release.release_medoids(day, self.settings)
+        return release.release_medoids(day, self.clock, self.settings)
 
     def release_index(self, day):
-        return release.release_index(day, self.settings)
+        return release.release_index(day, self.clock, self.settings)
 
     def rollback(self):
-        return release.rollback(self.settings)
+        return release.rollback(self.clock, self.settings)
 
     def promote(self, day):
-        return release.promote(day, self.settings)
+        return release.promote(day, self.clock, self.settings)
 
     def day(self, day, **made):
         """A whole day: medoids and index, each released."""
@@ -224,13 +226,13 @@ def test_rollback_to_a_number_can_take_the_index_back_alone(home):
     home.day(TWO)
     numbers = [one.number for one in home.releases.all()]
 
-    moved = release.rollback(home.settings, numbers[-2])
+    moved = release.rollback(clock, home.settings, numbers[-2])
 
     assert moved.live.number == numbers[-2]
     assert home.live == (TWO, ONE)
     assert home.releases.pointer().withdrawn_days == ()
     with pytest.raises(DataError, match="does not lie on the way back"):
-        release.rollback(home.settings, 99)
+        release.rollback(clock, home.settings, 99)
 
 
 def test_rollback_to_a_release_without_an_index_is_refused(home):
@@ -426,7 +428,7 @@ def many(root, what, days, start):
     settings = Settings(home=root)
     start.wait(30)
     for day in days:
-        getattr(release, what)(day, settings)
+        getattr(release, what)(day, clock, settings)
 
 
 def test_two_processes_that_move_the_pointer_lose_nothing(home):
@@ -491,7 +493,8 @@ class Steps(RuleBasedStateMachine):
         from pathlib import Path
 
         self.root = Path(tempfile.mkdtemp(prefix="releases-"))
-        self.home = Home(self.root)
+        self.hours = 0
+        self.home = Home(self.root, lambda: NOW + timedelta(hours=self.hours))
         self.contents = 0
         self.withdrawn = set()
         self.withdrawn_indexes = set()
@@ -572,11 +575,18 @@ class Steps(RuleBasedStateMachine):
     def agrees(self):
         if not hasattr(self, "home"):
             return
+        self.hours += 1  # whatever happened had an hour of its own
         live, pointer = self.home.releases.live(), self.home.releases.pointer()
         if self.medoids is None:
             assert live is None
             return
         assert (live.medoids.day, live.medoids.keyvalue) == self.medoids
+        moves = self.home.releases.history()
+        assert [move.at for move in moves] == sorted({move.at for move in moves})
+        went = [self.home.releases.get(move.live) for move in moves]
+        assert [(one.medoids.day, one.medoids.keyvalue) for one in went] == [
+            medoids for medoids, _, _ in self.history
+        ]
         assert (live.index and live.index.version) == (self.index and self.index[1])
         assert set(pointer.withdrawn_days) == self.withdrawn
         assert set(pointer.withdrawn_indexes) == self.withdrawn_indexes

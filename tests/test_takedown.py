@@ -306,3 +306,17 @@ def test_a_pin_that_stood_for_others_gives_its_place_to_one_of_them(settings):
     assert leader not in {row["representative"] for row in now.values()}
     followers = [pin for pin, row in rows.items() if row["representative"] == leader]
     assert any(now[pin]["kept"] or now[pin]["representative"] for pin in followers)
+
+
+def test_the_record_says_from_when_to_when_a_pin_was_blocked(settings):
+    def at(hour):
+        return datetime(2026, 4, 5, hour, tzinfo=UTC)
+
+    for hour, what, pin in [
+        (1, "block", "7"), (2, "block", "8"), (3, "unblock", "7"), (4, "block", "7"),
+    ]:  # fmt: skip
+        takedown.order(what, pin, "Ada", "a test", at(hour), settings)
+
+    assert takedown.read(settings).times() == [
+        ("7", at(1), at(3)), ("8", at(2), None), ("7", at(4), None),
+    ]  # fmt: skip

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 
 import pytest
-from worlds import DAY, change
+from worlds import DAY, change, clock
 
 from pinnersage import cluster, config, pages, publish, release, stage, validate, waive
 from pinnersage.errors import ChecksError, ConfigError, DataError, WaivableError
@@ -81,7 +81,7 @@ def test_waived_day_goes_live_and_says_who_and_why(failed):
     assert "waived by Ada" in page_of(settings)
     assert "Reason: a holiday" in page_of(settings)
     publish.run(DAY, settings)
-    assert release.release_medoids(DAY, settings).moved
+    assert release.release_medoids(DAY, clock, settings).moved
 
 
 def test_manifest_is_the_one_of_validate_but_for_the_waiver(failed):
@@ -133,7 +133,7 @@ def test_the_same_waiver_again_is_no_error_and_the_first_time_is_kept(failed):
 def test_another_waiver_of_the_same_report_is_refused_and_the_first_is_kept(failed, by, reason):
     failed.waive()
     publish.run(DAY, failed.settings)
-    release.release_medoids(DAY, failed.settings)
+    release.release_medoids(DAY, clock, failed.settings)
     before, page = day_of(failed.settings), page_of(failed.settings)
 
     said = r"was waived by Ada at 2026-04-06 09:30 UTC, with the reason: a holiday\. That stands"

@@ -1,6 +1,6 @@
 """Worlds: what tests compute on, and how they ask for it. One tiny world: 20 users, 400 pins."""
 
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,14 @@ DAY = FIRST_DAY + timedelta(days=94)
 TINY = World(
     n_users=20, n_pins=400, n_topics=12, dimensions=16, n_days=100, first_day=FIRST_DAY, seed=7
 )
+
+
+NOW = datetime(2026, 6, 1, tzinfo=UTC)
+
+
+def clock() -> datetime:
+    """What time it is, where a test does not care."""
+    return NOW
 
 
 def source_of(world: Path, **changes: Any) -> SourceConfig:

@@ -183,6 +183,40 @@ class ManyRecommended(Stamp):
     results: list[Recommended]
 
 
+class ManyUsersFeatures(Question):
+    """Whose features."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"users": ["u42", "u7"]}]})
+
+    users: Annotated[list[Id], Field(min_length=1)]
+    embeddings: Annotated[
+        bool, Field(strict=True, description="Also the vector of each medoid.")
+    ] = False
+
+
+class UserFeatures(Answer):
+    """One user's medoids, most important first; where there is a reason there are none."""
+
+    user: PlainId
+    reason: Annotated[
+        Literal["unknown_user", "blocked", "too_old"] | None, Field(description="Why none.")
+    ]
+    medoids: list[PlainId]
+    importance: list[float]
+    n_actions: list[int]
+    last_acted_at: list[datetime]
+    embeddings: Annotated[
+        list[list[float]] | None, Field(description="Of each medoid, where asked for.")
+    ] = None
+
+
+class ManyFeatures(Stamp):
+    """Features of several users, in the order of the question, of one release."""
+
+    age_days: Annotated[float, Field(description="From the end of the release's day to now.")]
+    users: list[UserFeatures]
+
+
 class SimilarPin(Answer):
     """A pin near another."""
 

@@ -7,6 +7,8 @@ from typing import Annotated, Any, cast
 from fastapi import APIRouter, Depends, HTTPException, Query, Request, Response
 from pydantic_core import to_json
 
+from pinnersage import features
+from pinnersage.config import Settings
 from pinnersage.extract import end_of
 from pinnersage.retrieve import Reader, Wishes, as_python
 from pinnersage.serve import answers, metrics
@@ -83,6 +85,42 @@ def recommendations_of_many(
     with following.reader() as reader:
         results = [recommended(reader, user, asked, asked.exclude) for user in asked.users]
         return as_json(stamp(reader) | {"results": results})
+
+
+@router.post(
+    "/features",
+    response_model=answers.ManyFeatures,
+    responses=answers.problems(400, 413, 422),
+    tags=["users"],
+)
+def features_of_many(
+    asked: answers.ManyUsersFeatures, request: Request, following: Annotated[Live, Depends(live)]
+) -> Response:
+    """Return what a ranker is told of several users, all from one release."""
+    refuse_large(request, asked.users)
+    state = request.app.state
+    with following.reader() as reader:
+        told = features.online(
+            reader,
+            asked.users,
+            now=cast("Callable[[], datetime]", state.clock)(),
+            config=cast("Settings", state.settings).features,
+            embeddings=asked.embeddings,
+        )
+        users = [
+            {
+                "user": user.user_id,
+                "reason": user.reason,
+                "medoids": user.medoid_ids,
+                "importance": user.importance,
+                "n_actions": user.n_actions,
+                "last_acted_at": user.last_acted_at,
+            }
+            for user in told.users
+        ]
+        for user, vectors in zip(users, told.vectors or (), strict=False):
+            user["embeddings"] = vectors.tolist()
+        return as_json(stamp(reader) | {"age_days": told.age_days, "users": users})
 
 
 @router.get(

@@ -100,9 +100,9 @@ def named(lake: Lake, version: str) -> Embeddings:
 def valid_at(lake: Lake, table: str, day: date) -> Manifest:
     """Return the newest version of ``embeddings`` or ``pins`` that is valid at a day's end.
 
-    Of versions valid from the same day, the one that was imported last.
+    Of versions valid from the same day, the one that was imported last; none that is withdrawn.
     """
-    manifests = lake.versions(table)
+    manifests = [m for m in lake.versions(table) if not is_withdrawn(m)]
     valid = [m for m in manifests if m.report["valid_from"] <= day.isoformat()]
     if not valid:
         starts = sorted(m.report["valid_from"] for m in manifests)
@@ -112,6 +112,35 @@ def valid_at(lake: Lake, table: str, day: date) -> Manifest:
             "or make one with pinnersage embed."
         )
     return max(valid, key=lambda m: (m.report["valid_from"], m.report["imported"]))
+
+
+def is_withdrawn(manifest: Manifest) -> bool:
+    """Return whether no day is to be computed with a version any more."""
+    return bool(manifest.report.get("withdrawn"))
+
+
+def withdraw(lake: Lake, version: str) -> str:
+    """Let no day be computed with a version any more; return the one that takes its place.
+
+    What was made with it can still be read, released and rolled back to. To import it again takes
+    it back.
+
+    Raises
+    ------
+    DataError
+        No such version, or none that could take its place.
+    """
+    manifest = lake.require("embeddings", "pinnersage init", version=version)
+    others = [m for m in lake.versions("embeddings") if m.partition["version"] != version]
+    since = manifest.report["valid_from"]
+    if not any(m.report["valid_from"] <= since and not is_withdrawn(m) for m in others):
+        raise DataError(
+            f"Without embeddings {version} none would be valid on {since}, their first day. Import "
+            "others for that day first, with pinnersage init."
+        )
+    report = manifest.report | {"withdrawn": True}
+    lake.commit(manifest.model_copy(update={"report": report}))
+    return valid_at(lake, "embeddings", date.fromisoformat(since)).partition["version"]
 
 
 def dated(

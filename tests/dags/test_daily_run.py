@@ -36,12 +36,13 @@ init.run(
 
 RUN_DAYS = """
 import sys
-from datetime import date
+from datetime import UTC, date, datetime
 from pathlib import Path
 from pinnersage import config, day
 
+clock = lambda: datetime(2026, 6, 1, tzinfo=UTC)
 for text in sys.argv[2:]:
-    day.run(date.fromisoformat(text), config.load(Path(sys.argv[1])), lambda step, report: None)
+    day.run(date.fromisoformat(text), clock, config.load(Path(sys.argv[1])), lambda *_: None)
 """
 
 

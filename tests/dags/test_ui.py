@@ -36,7 +36,7 @@ SHOTS = os.environ.get("PINNERSAGE_SHOTS")  # read here: tests do not see such v
 
 MAKE_HOME = """
 import sys
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import numpy as np
@@ -56,8 +56,9 @@ init.run(
                embeddings=str(folder / "raw/embeddings.npy")),
     n_buckets=2)
 settings = config.load(home)
+clock = lambda: datetime(2026, 6, 1, tzinfo=UTC)
 for text in before:
-    day.run(date.fromisoformat(text), settings, lambda step, report: None)
+    day.run(date.fromisoformat(text), clock, settings, lambda step, report: None)
 lake = open_lake(settings)
 table = embeddings.open_version(lake, embeddings.valid_at(lake, "embeddings", bad))
 good = np.array(table.matrix, dtype=np.float32)

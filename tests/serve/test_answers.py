@@ -1,13 +1,15 @@
 """Answers: what the service says is what the library says, of one release."""
 
 import json
+from datetime import timedelta
 
+import numpy as np
 import pytest
 from fastapi.testclient import TestClient
 from served import NOW, bearer
 from worlds import DAY
 
-from pinnersage import takedown
+from pinnersage import features, takedown
 from pinnersage.extract import end_of
 from pinnersage.retrieve import Wishes
 from pinnersage.serve import answers
@@ -98,6 +100,33 @@ def test_medoids_are_the_profile(client, reader, users):
     assert [c["importance"] for c in found["clusters"]] == profile.importance.tolist()
     assert [c["n_actions"] for c in found["clusters"]] == profile.n_actions.tolist()
     assert found["clusters"][0]["last_acted_at"].endswith("Z")
+
+
+def test_features_are_those_of_the_library_with_embeddings_on_request(home, reader, users):
+    asked = [users[2], "nobody", int(users[0])]
+    fresh = end_of(DAY) + timedelta(days=1)
+    with TestClient(make_app(home, lambda: fresh), headers=bearer("ann")) as client:
+        answer = client.post("/v1/features", json={"users": asked, "embeddings": True})
+        plain = client.post("/v1/features", json={"users": asked}).json()
+
+    found = answers.ManyFeatures.model_validate(answer.json())
+    told = features.online(reader, asked, now=fresh, config=home.features, embeddings=True)
+    assert [u.user for u in found.users] == asked
+    assert [u.reason for u in found.users] == [None, "unknown_user", None]
+    for got, user, vectors in zip(found.users, told.users, told.vectors, strict=True):
+        assert (tuple(got.medoids), tuple(got.importance)) == (user.medoid_ids, user.importance)
+        assert tuple(got.last_acted_at) == user.last_acted_at
+        np.testing.assert_array_equal(
+            np.array(got.embeddings, np.float32).reshape(vectors.shape), vectors
+        )
+    assert "embeddings" not in plain["users"][0]
+    assert found.age_days == 1.0
+
+
+def test_features_of_a_release_that_is_too_old_are_none(client, users):
+    found = client.post("/v1/features", json={"users": [users[0]]}).json()
+    assert found["users"][0]["reason"] == "too_old", "the tests' clock is weeks after the day"
+    assert found["users"][0]["medoids"] == []
 
 
 def test_similar_pins_are_those_of_the_library(client, reader):

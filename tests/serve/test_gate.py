@@ -15,6 +15,7 @@ QUESTIONS = [
     ("GET", "/v1/recommendations?user=1"),
     ("POST", "/v1/recommendations"),
     ("GET", "/v1/medoids?user=1"),
+    ("POST", "/v1/features"),
     ("GET", "/v1/similar?pin=1"),
     ("GET", "/metrics"),
 ]

@@ -11,7 +11,7 @@ import time
 import numpy as np
 import pytest
 from served import free_port, running
-from worlds import DAY
+from worlds import DAY, clock
 
 from pinnersage import release, retrieve
 from pinnersage.release import Index, Medoids, Releases
@@ -49,7 +49,7 @@ class Refreshes:
         medoids = Medoids(day=DAY, manifest="m", keyvalue=keyvalue, embeddings=version)
         made = Index(day=DAY, version=index, embeddings=version)
         with self.releases.locked():
-            self.releases.move(medoids, made, self.releases.pointer(), "made by hand")
+            self.releases.move(medoids, made, self.releases.pointer(), "made by hand", clock)
 
     def answers(self, number, index_of=None):
         """What a release must answer, by user; with the index of another: what it must not."""
@@ -112,7 +112,7 @@ def test_refreshes_and_rollbacks_under_load_lose_no_request_and_mix_nothing(refr
             refreshes.add(101 + n)
             time.sleep(live.SECONDS)
             if n % (REFRESHES // ROLLBACKS):
-                release.rollback(settings)
+                release.rollback(clock, settings)
                 time.sleep(live.SECONDS)
         time.sleep(2 * live.SECONDS)
         end.set()
@@ -207,7 +207,7 @@ def test_a_release_that_cannot_be_opened_leaves_the_one_before_in_service(refres
     first = following.release
     broken = first.medoids.model_copy(update={"keyvalue": "gone"})
     with refreshes.releases.locked():
-        refreshes.releases.move(broken, first.index, refreshes.releases.pointer(), "")
+        refreshes.releases.move(broken, first.index, refreshes.releases.pointer(), "", clock)
     wait_for(lambda: following.problem)
     with following.reader() as reader:
         assert reader.release == first
