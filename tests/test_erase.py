@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 import pyarrow.parquet as pq
 import pytest
 from events import DAY, changed, days_before, event, make, rows_of, write_log, write_pins
+from worlds import clock
 
 from pinnersage import (
     cluster,
