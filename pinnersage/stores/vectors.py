@@ -95,8 +95,9 @@ class VectorReader(Protocol):
         limit : int
             Neighbours a query; more than the index holds is no error.
         ef : int, optional
-            Candidates that the search keeps (at least three times ``limit``): more finds more and takes
-            longer. The store's ``ef_search`` unless given. Under a filter eight times as many.
+            Candidates that the search keeps (at least three times ``limit``): more finds more
+            and takes longer. The store's ``ef_search`` unless given. Under a filter eight times as
+            many.
         where : Filter, optional
             Only points that it lets through; where they are few, all of them are compared.
 
