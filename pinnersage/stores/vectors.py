@@ -23,7 +23,7 @@ OVERSAMPLING = 2.0
 _TOO_SHORT = 1e-6
 _NARROW = 4
 """One in so many may be found: then to compare them all costs no more than a wide walk."""
-_ROOM = 2
+_ROOM = 3
 """As many times the limit a walk keeps at least: the last ones found are else often not next."""
 _WIDER = 8
 """As many times the candidates keep a walk under a filter on its way."""
@@ -95,8 +95,9 @@ class VectorReader(Protocol):
         limit : int
             Neighbours a query; more than the index holds is no error.
         ef : int, optional
-            Candidates that the search keeps (at least twice ``limit``): more finds more and takes
-            longer. The store's ``ef_search`` unless given. Under a filter eight times as many.
+            Candidates that the search keeps (at least three times ``limit``): more finds more
+            and takes longer. The store's ``ef_search`` unless given. Under a filter eight times as
+            many.
         where : Filter, optional
             Only points that it lets through; where they are few, all of them are compared.
 
@@ -224,10 +225,10 @@ def planned(
     A walk over the graph that may keep few of the points it meets loses its way; to compare all
     is then exact and no slower. Above that it keeps more candidates.
     """
-    ef = max(ef, _ROOM * limit)
+    ef = max(ef * _WIDER if filtered else ef, _ROOM * limit)
     narrow = filtered and matching * reader.dimensions * 4 <= full_scan_kb * 1024
     due = min(limit, matching)
-    return Plan(due, narrow or due == len(reader), ef * _WIDER if filtered else ef)
+    return Plan(due, narrow or due == len(reader), ef)
 
 
 def scanned_kb(at_least: int, count: int, dimensions: int) -> int:
