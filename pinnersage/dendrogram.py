@@ -67,7 +67,7 @@ def grow(
 
     Parameters
     ----------
-    matrix : float16 or float32 [n_rows, d]
+    matrix : float16, float32 or float64 [n_rows, d]
         Unit-length embeddings; may be a memory map.
     rows : intp[n]
         Row of each action's pin, oldest action first; n is at least 1.
@@ -103,28 +103,26 @@ def leaf_heights(merge_threshold: float) -> Iterator[float]:
         yield (merge_threshold or 1.0) * LOWEST * 2**doubled
 
 
-def padded(vectors: Table) -> npt.NDArray[np.float32]:
+def padded(vectors: Table) -> Floats:
     """Return vectors as the kernels take them."""
     n, d = vectors.shape
-    points = np.zeros((n, -(-d // LANES) * LANES), np.float32)
+    points = np.zeros((n, -(-d // LANES) * LANES))
     points[:, :d] = vectors
     return points
 
 
-def medoid(points: npt.NDArray[np.float32], weights: Floats) -> int:
+def medoid(points: Floats, weights: Floats) -> int:
     """Return the position of a cluster's medoid (eq. 2)."""
-    squares = np.einsum("ij,ij->i", points, points, dtype=np.float64)
+    squares = np.einsum("ij,ij->i", points, points)
     return int(medoids(points, squares, weights, np.zeros(len(points), np.intp), 1).points[0])
 
 
-def linkage(
-    points: npt.NDArray[np.float32], weights: Floats, labels: Integers
-) -> tuple[Integers, Floats]:
+def linkage(points: Floats, weights: Floats, labels: Integers) -> tuple[Integers, Floats]:
     """Return the merges of weighted clusters: the nearest-neighbour chain, without a threshold.
 
     Parameters
     ----------
-    points : float32[m, d]
+    points : float64[m, d]
     weights : float64[m]
         Number of actions that each point stands for, at least 1.
     labels : intp[m]
@@ -183,10 +181,11 @@ def join(i: int, j: int, centres: Floats, sizes: Floats, distances: Floats) -> N
     distances[i] = distances[:, i] = from_one(i, centres, sizes)
 
 
-def in_order(
-    merges: list[tuple[int, int]], heights: Floats, k: int
-) -> tuple[Integers, Floats]:
-    """Return merges by height, their clusters named as nodes; in each, the second went into the first."""
+def in_order(merges: list[tuple[int, int]], heights: Floats, k: int) -> tuple[Integers, Floats]:
+    """Return merges by height, their clusters named as nodes.
+
+    In each, the second of two leaves went into the first, whose number then stands for both.
+    """
     order = np.argsort(heights, kind="stable")
     names = np.arange(k)
     pairs = np.empty((k - 1, 2), np.intp)

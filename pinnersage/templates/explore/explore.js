@@ -24,7 +24,7 @@ const percent = (share) => (share < 0.01 ? "< 1 %" : `${Math.round(100 * share)}
 const number = (value) => Number(value.toPrecision(3)).toString();
 
 function ago(days) {
-  if (days < 1) return "on the last day";
+  if (days < 1) return "less than a day ago";
   return `${count(Math.floor(days), "day")} ago`;
 }
 
@@ -53,7 +53,7 @@ function grow({ tree, merge_threshold: published, day }) {
   });
   const least = tree.leaf_height;
   const top = Math.max(nodes.at(-1).height, published, least) * 1.08 || 1;
-  return { nodes, k, least, top, published, places: places(nodes, k) };
+  return { nodes, k, least, top, published, places: places(nodes) };
 }
 
 // From left to right, the heavier side of each merge first.
@@ -90,11 +90,10 @@ function cut({ nodes }, alpha) {
   return found.sort(order);
 }
 
-// The line moves on the root of d, where merges lie more evenly.
-const place = ({ least, top }, d) =>
-  (Math.sqrt(d) - Math.sqrt(least)) / (Math.sqrt(top) - Math.sqrt(least));
-const height = ({ least, top }, share) =>
-  (Math.sqrt(least) + share * (Math.sqrt(top) - Math.sqrt(least))) ** 2;
+// The line moves on the fourth root of d, where merges lie more evenly. Shares of the height.
+const root = (d) => d ** 0.25;
+const place = ({ least, top }, d) => (root(d) - root(least)) / (root(top) - root(least));
+const height = ({ least, top }, share) => (root(least) + share * (root(top) - root(least))) ** 4;
 
 // ---- pins ---------------------------------------------------------------------------------------
 
@@ -179,8 +178,8 @@ function members(cluster) {
 }
 
 function noteOf(leaf) {
-  if (leaf.n_pins > 1) return `and ${leaf.n_pins - 1} alike`;
-  return leaf.n_actions > 1 ? `${leaf.n_actions} times` : "";
+  if (leaf.n_pins > 1) return `+${leaf.n_pins - 1} alike`;
+  return leaf.n_actions > 1 ? `${leaf.n_actions}×` : "";
 }
 
 function drawStrips() {
@@ -220,8 +219,8 @@ function drawBranches(clusters) {
   const arch = ({ height: d, children: [a, b] }) =>
     `M${x(a)} ${y(nodes[a].height)}V${y(d)}H${x(b)}V${y(nodes[b].height)}`;
   const inside = new Set();
-  const parts = clusters.map((root, rank) => {
-    const stack = [root];
+  const parts = clusters.map((cluster, rank) => {
+    const stack = [cluster];
     let path = "";
     while (stack.length) {
       const node = stack.pop();
@@ -230,11 +229,11 @@ function drawBranches(clusters) {
       path += arch(nodes[node]);
       stack.push(...nodes[node].children);
     }
-    const span = nodes[root].leaves.map(x);
+    const span = nodes[cluster].leaves.map(x);
     const left = Math.min(...span) - 500 / k;
     const gap = Math.min(3, 300 / k);
     return [
-      svg("path", `cluster h${rank % HUES}`, { d: path || `M${x(root)} 985V${y(state.alpha)}` }),
+      svg("path", `cluster h${rank % HUES}`, { d: path || `M${x(cluster)} 985V${y(state.alpha)}` }),
       svg("rect", `h${rank % HUES}`, {
         x: left + gap, y: 990, height: 14, width: (1000 * span.length) / k - 2 * gap,
       }),
@@ -326,7 +325,8 @@ function drawRows({ recommendations: made, clusters, index }) {
   byId("rows-lead").textContent =
     `${count(made.n_medoids, "medoid")} asked (draw ${state.answer.draw}), ` +
     `${count(made.n_candidates, "candidate")} in all from index ${index}. ` +
-    `${made.searched} searched for now, ${remembered} remembered from earlier searches.`;
+    `${made.searched} searched for now, ${remembered} remembered from earlier searches. ` +
+    "A pin that several medoids bring stands with the nearest.";
   byId("rows").replaceChildren(...made.rows.map((row) => {
     const rank = clusters.findIndex((cluster) => cluster.pin_id === row.medoid);
     const title = titleOf(row.medoid);
@@ -334,9 +334,8 @@ function drawRows({ recommendations: made, clusters, index }) {
       card(found.pin_id, { note: `cosine ${found.cosine.toFixed(3)}` }));
     const hidden = row.n_candidates - row.candidates.length;
     if (hidden > 0) cards.push(make("li", "rest", `and ${hidden} more`));
-    const share = rank < 0 ? "" : `, ${percent(clusters[rank].share)} of the importance`;
-    const why = `${count(row.n_candidates, "pin")} nearest to this medoid${rank < 0 ? "" : ` of cluster ${rank + 1}`}` +
-      `${share}; a pin that several medoids bring stands with the nearest.`;
+    const why = `${count(row.n_candidates, "pin")} nearest to this medoid` +
+      (rank < 0 ? "" : ` of cluster ${rank + 1}, which has ${percent(clusters[rank].share)} of the importance`);
     const head = make("div", "head", make("span", "number", rank < 0 ? "–" : `${rank + 1}`),
       make("div", "", make("h3", "", `Because of “${title}”`), make("p", "facts", why)));
     const medoid = card(row.medoid, { className: "medoid", mark: "medoid" });
@@ -446,23 +445,23 @@ async function ask(user, draw) {
   result.classList.add("stale");
   say();
   byId("status").textContent = `Looking at ${user} …`;
+  const query = new URLSearchParams({ user, draw });
+  let answer = null;
   let words = [];
   try {
-    const query = new URLSearchParams({ user, draw });
     const response = await fetch(`/v1/explore?${query}`, { credentials: "same-origin", signal: asked.signal });
-    if (response.ok) {
-      show(await response.json());
-    } else words = await reason(response, user);
+    if (response.ok) answer = await response.json();
+    else words = await reason(response, user);
   } catch (error) {
     if (asked.signal.aborted) return;
-    if (!(error instanceof TypeError)) throw error;
-    words = ["The service cannot be reached. Is it running, and are you on its network?"];
     console.error(error);
+    words = ["The service cannot be reached. Is it running, and are you on its network?"];
   }
   if (asked.signal.aborted) return;
   say(...words);
   result.classList.remove("stale");
-  result.hidden = words.length > 0;
+  result.hidden = answer === null;
+  if (answer) show(answer);
 }
 
 function go(user, draw, remember) {

@@ -1,0 +1,481 @@
+"""The page for people in a real browser: type a user, move α, read what SciPy says.
+
+Screenshots are left in the folder that ``PINNERSAGE_SHOTS`` names, or in the test's own.
+"""
+
+import os
+from contextlib import ExitStack
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from browser import open_browser, requested
+from explore_server import answers_of, serving
+from scipy.cluster.hierarchy import fcluster, linkage
+from worlds import DAY, TINY, change, items_of, source_of
+
+from pinnersage import config, day, explore, init, retrieve
+from pinnersage.model import cluster_actions
+from pinnersage.stores import open_lake
+from pinnersage.synthetic import write
+
+pytestmark = pytest.mark.service
+
+SHOTS = os.environ.get("PINNERSAGE_SHOTS")  # read here: tests do not see such variables
+WORLD = replace(TINY, n_users=40, n_pins=2_400, n_topics=24, dimensions=64)
+ALPHA = 2.5
+WIDE, PHONE = (1280, 1000), (390, 844)
+WAIT = 20
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory):
+    driver = open_browser(tmp_path_factory.mktemp("profile"), WIDE)
+    yield driver
+    driver.quit()
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    """A server of the page whose answers a test may replace, and the home it reads."""
+    world = tmp_path_factory.mktemp("explore")
+    with ExitStack() as opened:
+        stand_in = {}
+        url = opened.enter_context(serving(lambda user, draw: stand_in["answer"](user, draw)))
+        settings = two_days(world, url)
+        reader = opened.enter_context(retrieve.open_live(settings))
+        stand_in["answer"] = answers_of(reader, settings)
+        yield Place(url, settings, reader, stand_in)
+
+
+class Place:
+    """Where the page is, and what it ought to show."""
+
+    def __init__(self, url, settings, reader, stand_in):
+        self.url, self.settings, self.reader, self.stand_in = url, settings, reader, stand_in
+        found = [(len(reader.profile(key.decode())), key.decode()) for key, _ in
+                 reader.profiles.items()]  # fmt: skip
+        self.user = sorted(found)[-4][1]
+        lake = open_lake(settings)
+        self.actions = explore.read_actions(lake, reader, settings, self.user)
+        self.points = np.asarray(reader.embeddings.matrix[self.actions.rows], dtype=float)
+        self.history = linkage(self.points, "ward")
+
+    def n_clusters(self, alpha):
+        return len(set(fcluster(self.history, np.sqrt(alpha), "distance")))
+
+    def clusters(self, alpha):
+        return cluster_actions(
+            self.reader.embeddings.matrix, self.actions.ages_days, self.actions.rows, alpha
+        )
+
+    def titles(self, positions):
+        pins = self.reader.embeddings.pin_ids.take(pa.array(self.actions.rows[positions]))
+        pins = pins.to_pylist()
+        known = retrieve.titles(self.settings, self.reader.release, pins)
+        return [known[pin] for pin in pins]
+
+
+def two_days(world, url):
+    """A home over two days of a world most of whose pins have an image at ``url``."""
+    write(WORLD, world)
+    pins = pq.read_table(world / "pins.parquet")
+    urls = [f"{url}/image/{pin}.svg" if pin % 7 else None for pin in pins["pin_id"].to_pylist()]
+    at = pins.schema.get_field_index("image_url")
+    pins = pins.set_column(at, "image_url", pa.array(urls, pa.string()))
+    pq.write_table(pins, world / "pins.parquet")
+    items = items_of(world).model_copy(update={"image_url": "image_url"})
+    init.run(world / "home", source_of(world), items)
+    settings = change(config.load(world / "home"), model={"merge_threshold": ALPHA})
+    for back in (0, 1):
+        day.run(DAY + timedelta(days=back), settings, lambda _step, _report: None)
+    return settings
+
+
+@pytest.fixture
+def page(browser, place):
+    """The page as it is when nobody has typed anything, wide and light."""
+    resize(browser, WIDE)
+    prefer(browser, "light")
+    browser.get(f"{place.url}/explore")
+    browser.get_log("performance")
+    browser.get_log("browser")
+    return browser
+
+
+def resize(browser, size):
+    browser.execute_cdp_cmd(
+        "Emulation.setDeviceMetricsOverride",
+        {"width": size[0], "height": size[1], "deviceScaleFactor": 1, "mobile": size[0] < 500},
+    )
+
+
+def prefer(browser, scheme):
+    feature = {"name": "prefers-color-scheme", "value": scheme}
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [feature]})
+
+
+def wait_for(browser, what, script):
+    from selenium.webdriver.support.ui import WebDriverWait
+
+    return WebDriverWait(browser, WAIT, 0.05).until(lambda b: b.execute_script(script), what)
+
+
+def by_id(browser, name):
+    return browser.find_element("id", name)
+
+
+def press(browser, *keys):
+    """Press keys wherever the focus is."""
+    from selenium.webdriver import ActionChains
+
+    chain = ActionChains(browser, duration=0)
+    for key in keys:
+        chain.send_keys(key)
+    chain.perform()
+
+
+def focused(browser):
+    return browser.execute_script("return document.activeElement.id")
+
+
+def tab_to(browser, name):
+    from selenium.webdriver.common.keys import Keys
+
+    for _ in range(30):
+        if focused(browser) == name:
+            return
+        press(browser, Keys.TAB)
+    raise AssertionError(f"the tab key does not reach {name}")
+
+
+def look_at(browser, user):
+    """Type a user by keyboard alone, and wait for an answer or an error."""
+    from selenium.webdriver.common.keys import Keys
+
+    tab_to(browser, "user")
+    press(browser, *user, Keys.ENTER)
+    wait_for(
+        browser, "an answer",
+        "return !document.querySelector('main.stale') && (!document.querySelector('#result').hidden"
+        " || document.querySelector('#status.error') !== null)",
+    )  # fmt: skip
+
+
+def alpha(browser):
+    return float(by_id(browser, "alpha").get_attribute("aria-valuenow"))
+
+
+def strips(browser):
+    return browser.find_elements("css selector", "#strips > li")
+
+
+def show_all(browser):
+    more = by_id(browser, "more")
+    if more.is_displayed():
+        more.click()
+
+
+def agrees_with_scipy(browser, place):
+    """The page's clusters at its α are those of SciPy in number, and ours in medoid and weight."""
+    found = place.clusters(alpha(browser))
+    n = place.n_clusters(alpha(browser))
+    assert len(strips(browser)) == n == len(found.medoids)
+    assert by_id(browser, "clusters-title").text == f"{n} cluster{'' if n == 1 else 's'}"
+    assert (
+        by_id(browser, "alpha")
+        .get_attribute("aria-valuetext")
+        .endswith(f"{n} cluster{'' if n == 1 else 's'}")
+    )
+    shown = [strip.find_element("tag name", "h3").text for strip in strips(browser)]
+    assert shown == place.titles(found.medoids)
+    facts = strips(browser)[0].find_element("class name", "facts").text
+    assert f"importance {float(f'{found.importance[0]:.3g}'):g} " in facts
+    assert f"{found.n_actions[0]} action" in facts
+
+
+def shoot(browser, tmp_path, name):
+    folder = Path(SHOTS or tmp_path / "shots")
+    folder.mkdir(parents=True, exist_ok=True)
+    wait_for(
+        browser, "images",
+        "return [...document.images].every(image => { const at = image.getBoundingClientRect();"
+        " return image.complete || at.top > innerHeight || at.bottom < 0 || at.left > innerWidth; })",
+    )  # fmt: skip
+    browser.save_screenshot(str(folder / name))
+    assert (folder / name).stat().st_size > 10_000
+
+
+# --- what it shows -------------------------------------------------------------------------------
+
+
+def test_a_user_typed_is_shown_with_what_was_published(page, place, tmp_path):
+    look_at(page, place.user)
+
+    show_all(page)
+    agrees_with_scipy(page, place)
+    assert alpha(page) == ALPHA
+    assert by_id(page, "name").text == f"User {place.user}"
+    assert "As published" in by_id(page, "clusters-lead").text
+    medoids = page.find_elements("css selector", "#strips .pin.medoid")
+    assert len(medoids) == len(strips(page))
+    assert all(m.value_of_css_property("outline-style") == "solid" for m in medoids)
+    shoot(page, tmp_path, "explore-1280.png")
+
+
+def test_recommendations_say_why(page, place):
+    look_at(page, place.user)
+    made = place.reader.recommend(place.user, draw=0)
+    pins = [*made.medoids, *(c.pin_id for c in made.candidates)]
+    known = retrieve.titles(place.settings, place.reader.release, pins)
+
+    rows = page.find_elements("css selector", "#rows > li")
+
+    assert [row.find_element("tag name", "h3").text for row in rows] == [
+        f"Because of “{known[pin]}”" for pin in made.medoids
+    ]
+    first = next(c for c in made.candidates if c.medoid == made.medoids[0])
+    cards = rows[0].find_elements("class name", "pin")
+    assert known[first.pin_id] in cards[1].get_attribute("textContent")
+    assert f"cosine {first.cosine:.3f}" in cards[1].get_attribute("textContent")
+
+
+def test_another_draw_asks_others_and_the_address_remembers(page, place):
+    look_at(page, place.user)
+
+    by_id(page, "another").click()
+    wait_for(
+        page, "draw 1", "return document.querySelector('#rows-lead').textContent.includes('draw 1')"
+    )
+
+    assert page.current_url.endswith(f"/explore?user={place.user}&draw=1")
+    page.back()
+    page.get(page.current_url)
+    wait_for(
+        page, "draw 0", "return document.querySelector('#rows-lead').textContent.includes('draw 0')"
+    )
+
+
+def test_today_is_compared_with_yesterday(page, place):
+    look_at(page, place.user)
+    seen = explore.user(place.reader, place.settings, place.user)
+    now, then = seen["clusters"], seen["yesterday"]["clusters"]
+    before = [[row for row in then if row["now"] == rank] for rank in range(len(now))]
+    n_before = [sum(row["n_actions"] for row in rows) for rows in before]
+
+    tags = [tag.get_attribute("textContent") for tag in page.find_elements("css selector", ".tag")]
+
+    pairs = list(zip(now, before, n_before, strict=True))
+    assert tags.count("new") == sum(not rows for _, rows, _ in pairs)
+    assert tags.count("gone") == sum(row["now"] is None for row in then)
+    assert tags.count("grown") == sum(bool(r) and c["n_actions"] > n for c, r, n in pairs)
+    assert tags.count("shrunk") == sum(bool(r) and c["n_actions"] < n for c, r, n in pairs)
+    assert len(set(tags)) > 1
+    assert f"{DAY + timedelta(days=1)} against {DAY}" in by_id(page, "days-lead").text
+
+
+# --- the α line ----------------------------------------------------------------------------------
+
+
+def test_keys_move_alpha_and_the_strips_are_scipys(page, place, tmp_path):
+    from selenium.webdriver.common.keys import Keys
+
+    look_at(page, place.user)
+    tab_to(page, "alpha")
+    show_all(page)
+    tab_to(page, "alpha")
+    outline = page.find_element("id", "alpha-text").value_of_css_property("outline-style")
+    assert outline == "solid", "the focus is seen"
+
+    counts = []
+    for keys, direction in (
+        ([Keys.ARROW_UP] * 5, 1), ([Keys.ARROW_RIGHT], 1), ([Keys.PAGE_UP], 1),
+        ([Keys.ARROW_DOWN] * 3, -1), ([Keys.ARROW_LEFT], -1), ([Keys.PAGE_DOWN] * 2, -1),
+    ):  # fmt: skip
+        at = alpha(page)
+        press(page, *keys)
+        assert (alpha(page) - at) * direction > 0
+        agrees_with_scipy(page, place)
+        counts.append(len(strips(page)))
+    assert len(set(counts)) >= 3, "α was moved far enough to regroup"
+    assert "not published" in by_id(page, "clusters-lead").text
+    shoot(page, tmp_path, "explore-alpha-moved.png")
+
+    press(page, Keys.END)
+    agrees_with_scipy(page, place)
+    assert len(strips(page)) == 1
+    press(page, Keys.HOME)
+    assert alpha(page) == 0
+    show_all(page)
+    agrees_with_scipy(page, place)
+    tab_to(page, "alpha")
+    by_id(page, "reset").send_keys(Keys.ENTER)
+    assert alpha(page) == ALPHA
+    assert focused(page) == "alpha"
+
+
+def test_dragging_the_line_regroups(page, place):
+    from selenium.webdriver import ActionChains
+
+    look_at(page, place.user)
+    show_all(page)
+    pill = page.find_element("id", "alpha-text")
+
+    ActionChains(page, duration=50).click_and_hold(pill).move_by_offset(0, -60).perform()
+    agrees_with_scipy(page, place)
+    held = alpha(page)
+    ActionChains(page, duration=50).move_by_offset(0, 90).release().perform()
+
+    assert held > ALPHA > alpha(page)
+    agrees_with_scipy(page, place)
+    assert page.get_log("browser") == []
+
+
+# --- where it is looked at -----------------------------------------------------------------------
+
+
+def test_it_asks_nobody_but_its_own_service(page, place):
+    look_at(page, place.user)
+    press(page, *"x")
+
+    asked = requested(page)
+
+    assert any("/v1/explore" in url for url in asked)
+    assert [url for url in asked if not url.startswith((place.url, "data:"))] == []
+    assert page.get_log("browser") == [], "nothing was refused by the policy"
+
+
+@pytest.mark.parametrize("width", [390, 320])
+def test_it_fits_a_phone(page, place, tmp_path, width):
+    resize(page, (width, PHONE[1]))
+    look_at(page, place.user)
+    show_all(page)
+
+    shoot(page, tmp_path, f"explore-{width}.png")
+    assert page.execute_script("return document.documentElement.scrollWidth") <= width
+    overflowing = page.execute_script(
+        "return [...document.querySelectorAll('body *')].filter(e => !e.closest('.strip, svg') &&"
+        f" e.getBoundingClientRect().right > {width} + 1).map(e => e.outerHTML.slice(0, 80))"
+    )
+    assert all('class="plain strip"' in element for element in overflowing)
+    strip = page.execute_script(
+        "return [...document.querySelectorAll('.strip')].some(s => s.scrollWidth > s.clientWidth)"
+    )
+    assert strip, "a strip scrolls by itself"
+    page.execute_script("document.querySelector('#rows-title').scrollIntoView()")
+    shoot(page, tmp_path, f"explore-{width}-recommendations.png")
+    small = page.execute_script(
+        "return [...document.querySelectorAll('input, form button, .alpha')]"
+        ".map(e => e.getBoundingClientRect().height)"
+    )
+    assert min(small) >= 44, "a finger can touch it"
+
+
+def test_a_finger_drags_the_line_and_scrolls_beside_it(page, place):
+    resize(page, PHONE)
+    look_at(page, place.user)
+
+    assert by_id(page, "alpha").value_of_css_property("touch-action") == "none"
+    assert by_id(page, "chart").value_of_css_property("touch-action") == "pan-y"
+
+
+def test_it_is_dark_where_that_is_preferred(page, place, tmp_path):
+    def shade():
+        colour = page.find_element("tag name", "body").value_of_css_property("background-color")
+        return sum(int(part) for part in colour.split("(")[1].rstrip(")").split(",")[:3])
+
+    look_at(page, place.user)
+    light = shade()
+    prefer(page, "dark")
+
+    assert shade() < 150 < 600 < light
+    shoot(page, tmp_path, "explore-dark.png")
+
+
+def test_an_image_that_fails_leaves_the_title(page, place, monkeypatch):
+    def answer(user, draw):
+        status, body = answers_of(place.reader, place.settings)(user, draw)
+        for pin in body["pins"].values():
+            pin["image_url"] = f"{place.url}/gone.jpg"
+        return status, body
+
+    monkeypatch.setitem(place.stand_in, "answer", answer)
+    look_at(page, place.user)
+    page.execute_script("document.querySelector('#strips').scrollIntoView()")
+
+    wait_for(
+        page,
+        "the title",
+        "return !document.querySelector('#strips .pin.medoid').querySelector('img')",
+    )
+
+    medoid = page.find_element("css selector", "#strips .pin.medoid")
+    assert place.titles(place.clusters(ALPHA).medoids[:1])[0] in medoid.text
+
+
+# --- what goes wrong -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "words"),
+    [
+        (401, {"detail": "who are you"}, "Log in to look at users."),
+        (404, {"detail": "User x has no clusters."}, "User x has no clusters."),
+        (503, {}, "The service is busy. Try again in a moment."),
+        (500, {"detail": ["not text"]}, "The service answered 500."),
+    ],
+)
+def test_an_error_is_told_in_words(page, place, monkeypatch, status, body, words):
+    look_at(page, place.user)
+    monkeypatch.setitem(place.stand_in, "answer", lambda _user, _draw: (status, body))
+
+    page.get(f"{place.url}/explore")
+    look_at(page, "x")
+
+    assert by_id(page, "status").text == words
+    assert not by_id(page, "result").is_displayed()
+    if status == 401:
+        link = by_id(page, "status").find_element("tag name", "a")
+        assert link.get_attribute("href") == f"{place.url}/login"
+
+
+def test_a_user_who_is_not_there_is_said_to_be_unknown(page):
+    look_at(page, "nobody")
+
+    assert "no such user" in by_id(page, "status").text
+
+
+def test_a_service_that_is_gone_is_told_in_words(page, place):
+    page.execute_cdp_cmd("Network.enable", {})
+    conditions = {"latency": 0, "downloadThroughput": 0, "uploadThroughput": 0}
+    page.execute_cdp_cmd("Network.emulateNetworkConditions", {"offline": True, **conditions})
+    try:
+        look_at(page, place.user)
+        assert "cannot be reached" in by_id(page, "status").text
+    finally:
+        page.execute_cdp_cmd(
+            "Network.emulateNetworkConditions",
+            {"offline": False, "latency": 0, "downloadThroughput": -1, "uploadThroughput": -1},
+        )
+
+
+def test_what_is_written_on_a_pin_stays_text(page, place, monkeypatch):
+    bad = "<img src=x onerror=\"document.title='owned'\"><b>bold"
+
+    def answer(user, draw):
+        status, body = answers_of(place.reader, place.settings)(user, draw)
+        for pin in body["pins"].values():
+            pin |= {"title": bad, "image_url": "javascript:document.title='owned'"}
+        return status, body | {"user_id": bad}
+
+    monkeypatch.setitem(place.stand_in, "answer", answer)
+    look_at(page, place.user)
+
+    assert page.find_element("css selector", "#strips h3").text == bad
+    assert by_id(page, "name").text == f"User {bad}"
+    assert page.find_elements("css selector", "main img") == []
+    assert page.title != "owned"
