@@ -82,9 +82,9 @@ def grow(
         found = cluster_actions(matrix, ages_days, rows, leaf_height)
         if found.medoids.size <= most_leaves:
             break
-    _, firsts, weights = np.unique(rows, return_index=True, return_counts=True)
+    _, firsts, counts = np.unique(rows, return_index=True, return_counts=True)
     order = np.argsort(firsts)
-    firsts, weights = firsts[order], weights[order].astype(np.float64)
+    firsts, weights = firsts[order], counts[order].astype(np.float64)
     points = padded(matrix[rows[firsts]])
     of_point = found.labels[firsts]
     pairs, heights = linkage(points, weights, of_point)
@@ -134,9 +134,9 @@ def linkage(points: Floats, weights: Floats, labels: Integers) -> tuple[Integers
     heights : float64[k - 1]
         Never falling. Of several nearest, the chain's predecessor wins, else the smallest label.
     """
-    sizes = np.bincount(labels, weights)
-    k = sizes.size
-    centres = np.zeros((k, points.shape[1]))
+    k = int(labels.max()) + 1
+    sizes, centres = np.zeros(k), np.zeros((k, points.shape[1]))
+    np.add.at(sizes, labels, weights)
     np.add.at(centres, labels, points * weights[:, None])
     centres /= sizes[:, None]
     distances = np.empty((k, k))

@@ -9,7 +9,7 @@ at any merge threshold by itself, exactly. Ids are text: JavaScript would round 
 import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from datetime import UTC, datetime
 from importlib import resources
 from pathlib import Path
 from typing import Any

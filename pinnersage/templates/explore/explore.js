@@ -272,7 +272,9 @@ function moveTo(alpha) {
   slider.setAttribute("aria-valuemax", tree.top);
   slider.setAttribute("aria-valuetext", `${said}, ${count(clusters.length, "cluster")}`);
   byId("alpha-text").textContent = said;
-  byId("reset").hidden = state.alpha === tree.published || tree.published < tree.least;
+  const published = Math.max(tree.published, tree.least);
+  byId("chart").classList.toggle("at-published", state.alpha === published);
+  byId("reset").hidden = state.alpha === published;
 }
 
 function moveBy(steps) {
@@ -413,15 +415,16 @@ function show(answer) {
     ? `This user has many pins: those that merge below α = ${number(state.tree.least)} are drawn as one.` +
       (state.tree.least > state.tree.published ? ` The published α is ${number(state.tree.published)}.` : "")
     : "";
-  byId("reset").textContent = `Back to α ${number(answer.merge_threshold)}`;
+  byId("reset").textContent = `Back to α ${number(Math.max(state.tree.published, state.tree.least))}`;
   drawTicks();
   moveTo(answer.merge_threshold);
   drawRows(answer);
   drawDays(answer);
 }
 
-function say(...words) {
-  byId("status").classList.toggle("error", words.length > 0);
+// What is said is read out; only what is wrong, or not there yet, is also seen.
+function say(kind, ...words) {
+  byId("status").className = kind;
   byId("status").replaceChildren(...words);
 }
 
@@ -443,8 +446,7 @@ async function ask(user, draw) {
   const asked = (state.asked = new AbortController());
   const result = byId("result");
   result.classList.add("stale");
-  say();
-  byId("status").textContent = `Looking at ${user} …`;
+  say("", `Looking at ${user} …`);
   const query = new URLSearchParams({ user, draw });
   let answer = null;
   let words = [];
@@ -458,7 +460,8 @@ async function ask(user, draw) {
     words = ["The service cannot be reached. Is it running, and are you on its network?"];
   }
   if (asked.signal.aborted) return;
-  say(...words);
+  if (answer) say("said", `User ${answer.user_id}, ${count(answer.clusters.length, "cluster")}`);
+  else say("error", ...words);
   result.classList.remove("stale");
   result.hidden = answer === null;
   if (answer) show(answer);
