@@ -189,13 +189,13 @@ class View:
                     "medoid": self.pin(medoid),
                     "candidates": [c for c in shown if c["pin_id"] is not None],
                     "n_candidates": len(brought),
+                    "searched": medoid in made.searched,
                 }
             )
         return {
             "rows": [row for row in rows if row["medoid"] is not None],
             "n_medoids": len(made.medoids),
             "n_candidates": len(made.candidates),
-            "searched": made.searched,
         }
 
     def yesterday(

@@ -72,6 +72,6 @@ def answers_of(reader, settings):
         try:
             return 200, explore.user(reader, settings, user, draw=draw)
         except DataError as error:
-            return 404, {"detail": str(error)}
+            return 404, {"error": str(error)}
 
     return answer

@@ -232,8 +232,8 @@ def test_what_was_searched_for_and_what_was_remembered_is_told(two_days):
         first = explore.user(reader, two_days, user)["recommendations"]
         second = explore.user(reader, two_days, user)["recommendations"]
 
-    assert first["searched"] == first["n_medoids"] > 0
-    assert second["searched"] == 0
+    assert [row["searched"] for row in first["rows"]] == [True] * first["n_medoids"]
+    assert [row["searched"] for row in second["rows"]] == [False] * first["n_medoids"]
 
 
 def test_all_medoids_asked_are_counted_and_some_shown(home, monkeypatch):

@@ -241,6 +241,8 @@ def test_recommendations_say_why(page, place):
     assert [row.find_element("tag name", "h3").text for row in rows] == [
         f"Because of “{known[pin]}”" for pin in made.medoids
     ]
+    assert "nearest to this medoid of cluster" in rows[0].text
+    assert "remembered from an earlier search" in rows[0].text, "we have just asked"
     first = next(c for c in made.candidates if c.medoid == made.medoids[0])
     cards = rows[0].find_elements("class name", "pin")
     assert known[first.pin_id] in cards[1].get_attribute("textContent")
@@ -397,6 +399,7 @@ def test_it_is_dark_where_that_is_preferred(page, place, tmp_path):
 
     assert shade() < 150
     assert light > 600
+    resize(page, PHONE)
     shoot(page, tmp_path, "explore-dark.png")
 
 
@@ -427,10 +430,10 @@ def test_an_image_that_fails_leaves_the_title(page, place, monkeypatch):
 @pytest.mark.parametrize(
     ("status", "body", "words"),
     [
-        (401, {"detail": "who are you"}, "Log in to look at users."),
-        (404, {"detail": "User x has no clusters."}, "User x has no clusters."),
+        (401, {"error": "who are you"}, "Log in to look at users."),
+        (404, {"error": "User x has no clusters."}, "User x has no clusters."),
         (503, {}, "The service is busy. Try again in a moment."),
-        (500, {"detail": ["not text"]}, "The service answered 500."),
+        (500, {"error": ["not text"]}, "The service answered 500."),
     ],
 )
 def test_an_error_is_told_in_words(page, place, monkeypatch, status, body, words):

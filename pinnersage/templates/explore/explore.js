@@ -323,12 +323,11 @@ function drawRows({ recommendations: made, clusters, index }) {
     byId("rows").replaceChildren();
     return;
   }
-  const remembered = made.n_medoids - made.searched;
   byId("rows-lead").textContent =
     `${count(made.n_medoids, "medoid")} asked (draw ${state.answer.draw}), ` +
     `${count(made.n_candidates, "candidate")} in all from index ${index}. ` +
-    `${made.searched} searched for now, ${remembered} remembered from earlier searches. ` +
-    "A pin that several medoids bring stands with the nearest.";
+    "A pin that several medoids bring stands with the nearest." +
+    (made.n_medoids > made.rows.length ? ` Shown are the first ${made.rows.length}.` : "");
   byId("rows").replaceChildren(...made.rows.map((row) => {
     const rank = clusters.findIndex((cluster) => cluster.pin_id === row.medoid);
     const title = titleOf(row.medoid);
@@ -337,7 +336,8 @@ function drawRows({ recommendations: made, clusters, index }) {
     const hidden = row.n_candidates - row.candidates.length;
     if (hidden > 0) cards.push(make("li", "rest", `and ${hidden} more`));
     const why = `${count(row.n_candidates, "pin")} nearest to this medoid` +
-      (rank < 0 ? "" : ` of cluster ${rank + 1}, which has ${percent(clusters[rank].share)} of the importance`);
+      (rank < 0 ? "" : ` of cluster ${rank + 1} (${percent(clusters[rank].share)} of the importance)`) +
+      (row.searched ? ", searched for now" : ", remembered from an earlier search");
     const head = make("div", "head", make("span", "number", rank < 0 ? "–" : `${rank + 1}`),
       make("div", "", make("h3", "", `Because of “${title}”`), make("p", "facts", why)));
     const medoid = card(row.medoid, { className: "medoid", mark: "medoid" });
@@ -429,16 +429,16 @@ function say(kind, ...words) {
 }
 
 async function reason(response, user) {
-  if (response.status === 401 || response.status === 403) {
+  if (response.status === 401) {
     const link = make("a", "", "Log in");
     link.href = "/login";
     return [link, " to look at users."];
   }
   const body = await response.json().catch(() => ({}));
-  const detail = typeof body?.detail === "string" ? body.detail : "";
-  if (response.status === 404) return [detail || `There is no user ${user}.`];
-  if (response.status === 429 || response.status === 503) return [detail || "The service is busy. Try again in a moment."];
-  return [`The service answered ${response.status}. ${detail}`];
+  const says = typeof body?.error === "string" ? body.error : "";
+  if (response.status === 404) return [says || `There is no user ${user}.`];
+  if (response.status === 503) return [says || "The service is busy. Try again in a moment."];
+  return [`The service answered ${response.status}. ${says}`];
 }
 
 async function ask(user, draw) {
