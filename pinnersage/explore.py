@@ -39,11 +39,6 @@ FILES = {
     "explore.js": "text/javascript; charset=utf-8",
 }
 """The page's files and their media types."""
-POLICY = (
-    "default-src 'none'; script-src 'self'; style-src 'self'; img-src https: data: 'self'; "
-    "connect-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
-)
-"""Content-Security-Policy to serve them under."""
 
 
 def file(name: str) -> bytes:

@@ -3,10 +3,13 @@
 Screenshots are left in the folder that ``PINNERSAGE_SHOTS`` names, or in the test's own.
 """
 
+import hashlib
 import os
-from contextlib import ExitStack
+import threading
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from datetime import timedelta
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import numpy as np
@@ -14,12 +17,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from browser import open_browser, requested
-from explore_server import answers_of, serving
 from scipy.cluster.hierarchy import fcluster, linkage
+from served import KEYS, NOW, running
 from worlds import DAY, TINY, change, items_of, source_of
 
 from pinnersage import config, day, explore, init, retrieve
 from pinnersage.model import cluster_actions
+from pinnersage.serve import keys
 from pinnersage.stores import open_lake
 from pinnersage.synthetic import write
 
@@ -41,25 +45,56 @@ def browser(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory):
-    """A server of the page whose answers a test may replace, and the home it reads."""
-    world, stand_in = tmp_path_factory.mktemp("explore"), {}
-
-    def answer(user, draw):
-        return stand_in["answer"](user, draw)
-
+    """The service, in a process of its own, and the home that it reads."""
     with ExitStack() as opened:
-        url = opened.enter_context(serving(answer))
-        settings = two_days(world, url)
+        images = opened.enter_context(pictures())
+        settings = two_days(tmp_path_factory.mktemp("explore"), images)
+        variable = {"PINNERSAGE__MODEL__MERGE_THRESHOLD": str(ALPHA)}
+        service = opened.enter_context(running(settings, **variable))
         reader = opened.enter_context(retrieve.open_live(settings))
-        stand_in["answer"] = answers_of(reader, settings)
-        yield Place(url, settings, reader, stand_in)
+        yield Place(f"http://127.0.0.1:{service.port}", images, settings, reader)
+
+
+@contextmanager
+def pictures():
+    """A server of drawings, one for each address under ``/image/``."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self):
+            found = self.path.startswith("/image/")
+            self.send_response(200 if found else 404)
+            self.send_header("Content-Type", "image/svg+xml")
+            self.end_headers()
+            self.wfile.write(drawing(self.path.rpartition("/")[2]) if found else b"")
+
+        def log_message(self, *_):
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}"
+        finally:
+            server.shutdown()
+
+
+def drawing(name):
+    """A drawing that belongs to a name."""
+    a, b, c, *_ = hashlib.sha256(name.encode()).digest()
+    sky, sun, x, y = a * 360 // 256, b * 360 // 256, 20 + c % 60, 20 + b % 50
+    return (
+        '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 100 100">'
+        f'<rect width="100" height="100" fill="hsl({sky} 45% 62%)"/>'
+        f'<circle cx="{x}" cy="{y}" r="30" fill="hsl({sun} 55% 48%)"/>'
+        f'<path d="M0 100L{x} 45L100 100" fill="hsl({sky} 40% 38%)"/></svg>'
+    ).encode()
 
 
 class Place:
     """Where the page is, and what it ought to show."""
 
-    def __init__(self, url, settings, reader, stand_in):
-        self.url, self.settings, self.reader, self.stand_in = url, settings, reader, stand_in
+    def __init__(self, url, images, settings, reader):
+        self.url, self.images, self.settings, self.reader = url, images, settings, reader
         found = [(len(reader.profile(key.decode())), key.decode()) for key, _ in
                  reader.profiles.items()]  # fmt: skip
         self.user = sorted(found)[-4][1]
@@ -83,11 +118,11 @@ class Place:
         return [known[pin] for pin in pins]
 
 
-def two_days(world, url):
-    """A home over two days of a world most of whose pins have an image at ``url``."""
+def two_days(world, images):
+    """A home with a key, over two days of a world most of whose pins have an image."""
     write(WORLD, world)
     pins = pq.read_table(world / "pins.parquet")
-    urls = [f"{url}/image/{pin}.svg" if pin % 7 else None for pin in pins["pin_id"].to_pylist()]
+    urls = [f"{images}/image/{pin}.svg" if pin % 7 else None for pin in pins["pin_id"].to_pylist()]
     at = pins.schema.get_field_index("image_url")
     pins = pins.set_column(at, "image_url", pa.array(urls, pa.string()))
     pq.write_table(pins, world / "pins.parquet")
@@ -96,18 +131,31 @@ def two_days(world, url):
     settings = change(config.load(world / "home"), model={"merge_threshold": ALPHA})
     for back in (0, 1):
         day.run(DAY + timedelta(days=back), settings, lambda _step, _report: None)
+    keys.add("ann", "reader", KEYS["ann"], NOW, settings)
     return settings
 
 
-@pytest.fixture
-def page(browser, place):
-    """The page as it is when nobody has typed anything, wide and light."""
-    resize(browser, WIDE)
-    prefer(browser, "light")
-    browser.get(f"{place.url}/explore")
-    browser.get_log("performance")
-    browser.get_log("browser")
+@pytest.fixture(scope="module")
+def inside(browser, place):
+    """The browser after its person has typed a key."""
+    from selenium.webdriver.common.keys import Keys
+
+    browser.get(f"{place.url}/login")
+    tab_to(browser, "key")
+    press(browser, *KEYS["ann"], Keys.ENTER)
+    wait_for(browser, "the page", "return document.querySelector('#ask') !== null")
     return browser
+
+
+@pytest.fixture
+def page(inside, place):
+    """The page as it is when nobody has typed a user, wide and light."""
+    resize(inside, WIDE)
+    prefer(inside, "light")
+    inside.get(f"{place.url}/")
+    inside.get_log("performance")
+    inside.get_log("browser")
+    return inside
 
 
 def resize(browser, size):
@@ -257,7 +305,7 @@ def test_another_draw_asks_others_and_the_address_remembers(page, place):
         page, "draw 1", "return document.querySelector('#rows-lead').textContent.includes('draw 1')"
     )
 
-    assert page.current_url.endswith(f"/explore?user={place.user}&draw=1")
+    assert page.current_url.endswith(f"/?user={place.user}&draw=1")
     page.back()
     page.get(page.current_url)
     wait_for(
@@ -297,12 +345,12 @@ def test_keys_move_alpha_and_the_strips_are_scipys(page, place, tmp_path):
     assert outline == "solid", "the focus is seen"
 
     counts = []
-    for keys, direction in (
+    for pressed, direction in (
         ([Keys.ARROW_UP] * 5, 1), ([Keys.ARROW_RIGHT], 1), ([Keys.PAGE_UP], 1),
         ([Keys.ARROW_DOWN] * 3, -1), ([Keys.ARROW_LEFT], -1), ([Keys.PAGE_DOWN] * 2, -1),
     ):  # fmt: skip
         at = alpha(page)
-        press(page, *keys)
+        press(page, *pressed)
         assert (alpha(page) - at) * direction > 0
         agrees_with_scipy(page, place)
         counts.append(len(strips(page)))
@@ -350,7 +398,7 @@ def test_it_asks_nobody_but_its_own_service(page, place):
     asked = requested(page)
 
     assert any("/v1/explore" in url for url in asked)
-    assert [url for url in asked if not url.startswith((place.url, "data:"))] == []
+    assert [url for url in asked if not url.startswith((place.url, place.images, "data:"))] == []
     assert page.get_log("browser") == [], "nothing was refused by the policy"
 
 
@@ -374,7 +422,7 @@ def test_it_fits_a_phone(page, place, tmp_path, width):
     page.execute_script("document.querySelector('#rows-title').scrollIntoView()")
     shoot(page, tmp_path, f"explore-{width}-recommendations.png")
     small = page.execute_script(
-        "return [...document.querySelectorAll('input, form button, .alpha')]"
+        "return [...document.querySelectorAll('#ask input, #ask button, .alpha')]"
         ".map(e => e.getBoundingClientRect().height)"
     )
     assert min(small) >= 44, "a finger can touch it"
@@ -403,22 +451,23 @@ def test_it_is_dark_where_that_is_preferred(page, place, tmp_path):
     shoot(page, tmp_path, "explore-dark.png")
 
 
-def test_an_image_that_fails_leaves_the_title(page, place, monkeypatch):
-    def answer(user, draw):
-        status, body = answers_of(place.reader, place.settings)(user, draw)
-        for pin in body["pins"].values():
-            pin["image_url"] = f"{place.url}/gone.jpg"
-        return status, body
+def change_answers(browser, script):
+    """Let a line of JavaScript change what the service answers, ``body``, before it is read."""
+    browser.execute_script(
+        "const real = window.fetch; window.fetch = async (...asked) => {"
+        "  const answer = await real(...asked); const body = await answer.json();"
+        f"  {script}; return new Response(JSON.stringify(body)); }};"
+    )
 
-    monkeypatch.setitem(place.stand_in, "answer", answer)
+
+def test_an_image_that_fails_leaves_the_title(page, place):
+    gone = f"{place.images}/gone.jpg"
+    change_answers(page, f"for (const p of Object.values(body.pins)) p.image_url = '{gone}'")
     look_at(page, place.user)
     page.execute_script("document.querySelector('#strips').scrollIntoView()")
 
-    wait_for(
-        page,
-        "the title",
-        "return !document.querySelector('#strips .pin.medoid').querySelector('img')",
-    )
+    first = "document.querySelector('#strips .pin.medoid')"
+    wait_for(page, "the title", f"return !{first}.querySelector('img')")
 
     medoid = page.find_element("css selector", "#strips .pin.medoid")
     assert place.titles(place.clusters(ALPHA).medoids[:1])[0] in medoid.text
@@ -427,33 +476,59 @@ def test_an_image_that_fails_leaves_the_title(page, place, monkeypatch):
 # --- what goes wrong -----------------------------------------------------------------------------
 
 
+def test_without_a_key_it_leads_to_the_login(page, place):
+    cookies = page.get_cookies()
+    page.delete_all_cookies()
+    try:
+        look_at(page, place.user)
+
+        assert by_id(page, "status").text == "Log in to look at users."
+        link = by_id(page, "status").find_element("tag name", "a")
+        assert link.get_attribute("href") == f"{place.url}/login"
+        assert not by_id(page, "result").is_displayed()
+    finally:
+        for cookie in cookies:
+            page.add_cookie(cookie)
+
+
+def test_logging_out_forgets_the_key(page):
+    from selenium.webdriver.common.keys import Keys
+
+    cookies = page.get_cookies()
+    assert [cookie["httpOnly"] for cookie in cookies] == [True]
+    try:
+        out = page.find_element("css selector", "form[action='/logout'] button")
+        out.send_keys(Keys.ENTER)
+        wait_for(page, "the login", "return location.pathname === '/login'")
+        assert page.get_cookies() == []
+    finally:
+        for cookie in cookies:
+            page.add_cookie(cookie)
+
+
 @pytest.mark.parametrize(
     ("status", "body", "words"),
     [
-        (401, {"error": "who are you"}, "Log in to look at users."),
-        (404, {"error": "User x has no clusters."}, "User x has no clusters."),
-        (503, {}, "The service is busy. Try again in a moment."),
-        (500, {"error": ["not text"]}, "The service answered 500."),
+        (503, '{"error": "Too much at once."}', "Too much at once."),
+        (503, "no json", "The service is busy. Try again in a moment."),
+        (500, '{"error": ["not text"]}', "The service answered 500."),
+        (422, '{"error": "draw: too small"}', "The service answered 422. draw: too small"),
     ],
 )
-def test_an_error_is_told_in_words(page, place, monkeypatch, status, body, words):
+def test_an_error_is_told_in_words(page, place, status, body, words):
     look_at(page, place.user)
-    monkeypatch.setitem(place.stand_in, "answer", lambda _user, _draw: (status, body))
-
-    page.get(f"{place.url}/explore")
+    page.get(f"{place.url}/")
+    page.execute_script(f"window.fetch = async () => new Response('{body}', {{status: {status}}})")
     look_at(page, "x")
 
     assert by_id(page, "status").text == words
     assert not by_id(page, "result").is_displayed()
-    if status == 401:
-        link = by_id(page, "status").find_element("tag name", "a")
-        assert link.get_attribute("href") == f"{place.url}/login"
 
 
 def test_a_user_who_is_not_there_is_said_to_be_unknown(page):
     look_at(page, "nobody")
 
-    assert "no such user" in by_id(page, "status").text
+    assert by_id(page, "status").text == "User nobody has no clusters in this release."
 
 
 def test_a_service_that_is_gone_is_told_in_words(page, place):
@@ -470,16 +545,13 @@ def test_a_service_that_is_gone_is_told_in_words(page, place):
         )
 
 
-def test_what_is_written_on_a_pin_stays_text(page, place, monkeypatch):
+def test_what_is_written_on_a_pin_stays_text(page, place):
     bad = "<img src=x onerror=\"document.title='owned'\"><b>bold"
-
-    def answer(user, draw):
-        status, body = answers_of(place.reader, place.settings)(user, draw)
-        for pin in body["pins"].values():
-            pin |= {"title": bad, "image_url": "javascript:document.title='owned'"}
-        return status, body | {"user_id": bad}
-
-    monkeypatch.setitem(place.stand_in, "answer", answer)
+    change_answers(
+        page,
+        "const bad = `" + bad + "`; body.user_id = bad; for (const p of Object.values(body.pins))"
+        " { p.title = bad; p.image_url = `javascript:document.title='owned'`; }",
+    )
     look_at(page, place.user)
 
     assert page.find_element("css selector", "#strips h3").text == bad
