@@ -81,7 +81,10 @@ def user(reader: Reader, settings: Settings, user_id: str, *, draw: int = 0) -> 
     DataError
         The live release has no such user, or nothing of hers may be shown.
     """
-    served = people.clusters(reader, settings, user_id)  # also says why there are none
+    profile = reader.profile(user_id)
+    if profile is None or not len(profile):
+        people.clusters(reader, settings, user_id)  # says why there is none
+        raise DataError(f"User {user_id}: what may be shown has just changed. Ask again.")
     lake, day = open_lake(settings), reader.release.medoids.day
     view = View(reader, settings, user_id)
     actions = read_actions(lake, reader, settings, user_id)
@@ -93,7 +96,7 @@ def user(reader: Reader, settings: Settings, user_id: str, *, draw: int = 0) -> 
         settings.model.decay_per_day,
     )
     clusters = view.clusters(found, actions)
-    pins_served = [str(row["pin_id"]) for row in served["clusters"]]
+    served = [str(pin) for pin in profile.pin_ids]
     answer = {
         "user_id": user_id,
         "day": day.isoformat(),
@@ -104,7 +107,7 @@ def user(reader: Reader, settings: Settings, user_id: str, *, draw: int = 0) -> 
         "n_actions": int(actions.rows.size),
         "n_pins": int(np.unique(actions.rows).size),
         "clusters": clusters,
-        "as_served": [row["pin_id"] for row in clusters] == pins_served,
+        "as_served": [row["pin_id"] for row in clusters] == served,
         "tree": view.tree(actions),
         "recommendations": view.recommendations(draw),
         "yesterday": view.yesterday(lake, found, actions),
