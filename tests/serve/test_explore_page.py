@@ -388,6 +388,56 @@ def test_dragging_the_line_regroups(page, place):
     assert page.get_log("browser") == []
 
 
+# --- what it does not show -----------------------------------------------------------------------
+
+
+def answer_with(browser, body):
+    """Let the page be told this, whatever it asks."""
+    browser.execute_script(
+        "const body = arguments[0]; window.fetch = async () => new Response(JSON.stringify(body));",
+        body,
+    )
+
+
+def test_a_heavy_user_is_shown_from_where_her_leaves_begin(page, place, monkeypatch):
+    monkeypatch.setattr(explore, "MOST_LEAVES", 4)
+    body = explore.user(place.reader, place.settings, place.user)
+    least = body["tree"]["leaf_height"]
+    assert least > ALPHA, "also the published clusters are too many to draw"
+    answer_with(page, body)
+    look_at(page, place.user)
+
+    assert alpha(page) == least
+    agrees_with_scipy(page, place)
+    note = by_id(page, "tree-note").text
+    assert f"those that merge below α = {least:g} are drawn as one" in note  # noqa: RUF001
+    assert f"The published α is {ALPHA:g}" in note  # noqa: RUF001
+    assert "alike" in by_id(page, "strips").text
+
+
+def test_what_is_taken_down_is_counted_and_not_shown(page, place, monkeypatch):
+    published = place.clusters(ALPHA)
+    title, *_ = titles = place.titles(published.medoids)
+    medoid = place.reader.profile(place.user).pin_ids[0]
+    monkeypatch.setattr(place.reader.watch, "pins", lambda: frozenset({str(medoid)}))
+    answer_with(page, explore.user(place.reader, place.settings, place.user))
+    look_at(page, place.user)
+
+    shown = [strip.find_element("tag name", "h3").text for strip in strips(page)]
+    assert shown == titles[1:]
+    assert "1 cluster is not shown" in by_id(page, "clusters-lead").text
+    assert title not in page.find_element("tag name", "main").get_attribute("textContent")
+    assert not by_id(page, "warning").is_displayed()
+
+
+def test_a_warning_says_that_something_else_is_served(page, place):
+    settings = change(place.settings, model={"merge_threshold": 40.0})
+    answer_with(page, explore.user(place.reader, settings, place.user))
+    look_at(page, place.user)
+
+    assert "not what is served" in by_id(page, "warning").text
+
+
 # --- where it is looked at -----------------------------------------------------------------------
 
 
@@ -429,9 +479,31 @@ def test_it_fits_a_phone(page, place, tmp_path, width):
 
 
 def test_a_finger_drags_the_line_and_scrolls_beside_it(page, place):
+    from selenium.webdriver.common.actions.action_builder import ActionBuilder
+    from selenium.webdriver.common.actions.pointer_input import PointerInput
+
     resize(page, PHONE)
     look_at(page, place.user)
+    show_all(page)
+    pill = by_id(page, "alpha-text")
+    page.execute_script("arguments[0].scrollIntoView({block: 'center'})", pill)
+    at = pill.rect
+    left, top = (page.execute_script(f"return {name}") for name in ("scrollX", "scrollY"))
+    x, y = int(at["x"] + at["width"] / 2 - left), int(at["y"] + at["height"] / 2 - top)
 
+    def drag(x, y):
+        finger = ActionBuilder(page, mouse=PointerInput("touch", "finger"), duration=100)
+        action = finger.pointer_action
+        action.move_to_location(x, y).pointer_down().move_to_location(x, y - 50).pointer_up()
+        finger.perform()
+
+    drag(x, y)
+    assert alpha(page) > ALPHA
+    agrees_with_scipy(page, place)
+    held = alpha(page)
+
+    drag(120, y - 10)
+    assert alpha(page) == held, "what is beside the line scrolls"
     assert by_id(page, "alpha").value_of_css_property("touch-action") == "none"
     assert by_id(page, "chart").value_of_css_property("touch-action") == "pan-y"
 
