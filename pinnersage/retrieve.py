@@ -442,6 +442,14 @@ def as_python(value: Any) -> int | str:
 
 def titles(settings: Settings, release: Release, pins: list[int | str]) -> dict[int | str, str]:
     """Return what is written on pins, for people; a pin without a title is not in it."""
+    found = faces(settings, release, pins)
+    return {pin: title for pin, (title, _) in found.items() if title}
+
+
+def faces(
+    settings: Settings, release: Release, pins: list[int | str]
+) -> dict[int | str, tuple[str, str]]:
+    """Return title and address of the image of pins that are known, empty where there is none."""
     import pyarrow.dataset as ds  # noqa: PLC0415
 
     lake = open_lake(settings)
@@ -450,6 +458,8 @@ def titles(settings: Settings, release: Release, pins: list[int | str]) -> dict[
     paths = [Path(path) for path in lake.paths(manifest)]
     with broken_file(paths[0]):
         table = ds.dataset(paths).to_table(
-            columns=["pin_id", "title"], filter=ds.field("pin_id").isin(wanted)
+            columns=["pin_id", "title", "image_url"], filter=ds.field("pin_id").isin(wanted)
         )
-    return {row["pin_id"]: row["title"] for row in table.to_pylist() if row["title"]}
+    return {
+        row["pin_id"]: (row["title"] or "", row["image_url"] or "") for row in table.to_pylist()
+    }

@@ -20,7 +20,6 @@ TESTED_ELSEWHERE = {
     "serve/orders.py": "test_answers",
     "serve/routes.py": "test_answers",
     "serve/metrics.py": "test_answers",
-    "serve/page.py": "test_gate",
     "serve/run.py": "test_live, in a process of its own",
     "kernels/distance.py": "with ward, which it serves",
     "stores/address.py": "with each store that has one",

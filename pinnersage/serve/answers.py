@@ -115,6 +115,12 @@ class OneUsersMedoids(Question):
     user: Annotated[IdText, Field(examples=["u42"])]
 
 
+class OneUserToLookAt(OneUsersMedoids):
+    """Whom the page for people shows."""
+
+    draw: Draw = 0
+
+
 class OnePin(Question):
     """Similar pins of which."""
 

@@ -1,23 +1,54 @@
 """Page: what a person sees in a browser, behind the same keys.
 
-The key is typed once and lies in a cookie that scripts cannot read and other sites cannot use.
+The key is typed once and lies in a cookie that scripts cannot read and other sites cannot use. So a
+link that comes from elsewhere opens the page without it: the page holds nothing, and asks with the
+cookie for what it shows.
 """
 
-from typing import cast
+from typing import Annotated, cast
 from urllib.parse import parse_qs
 
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, Depends, HTTPException, Query, Request, Response
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import HTMLResponse, RedirectResponse
 
-from pinnersage import pages
-from pinnersage.serve.access import COOKIE
+from pinnersage import explore, pages
+from pinnersage.serve import answers
+from pinnersage.serve.access import COOKIE, reads
 from pinnersage.serve.keys import Doorkeeper
+from pinnersage.serve.live import Live
+from pinnersage.serve.routes import as_json, live
 
 HOURS = 12
 """For so long a browser keeps the key."""
 
 router = APIRouter(include_in_schema=False)
+
+
+@router.get("/")
+def look() -> Response:
+    """Return the page."""
+    return file("explore.html")
+
+
+@router.get("/explore/{name}")
+def file(name: str) -> Response:
+    """Return one of the page's files."""
+    if name not in explore.FILES:
+        raise HTTPException(404, "The page has no such file.")
+    return Response(explore.file(name), headers={"Content-Type": explore.FILES[name]})
+
+
+@router.get("/v1/explore", dependencies=[Depends(reads)])
+def explored(
+    asked: Annotated[answers.OneUserToLookAt, Query()], following: Annotated[Live, Depends(live)]
+) -> Response:
+    """Return what the page shows of a user."""
+    with following.reader() as reader:
+        profile = reader.profile(asked.user)
+        if profile is None or not len(profile):
+            raise HTTPException(404, f"User {asked.user} has no clusters in this release.")
+        return as_json(explore.user(reader, following.settings, asked.user, draw=asked.draw))
 
 
 @router.get("/login")
