@@ -137,6 +137,14 @@ def indexing(facts: Facts) -> Iterator[Bar]:
         yield Bar(f"planted copies dropped, {what}", 0.99, True, facts["planted"][what])
 
 
+def serving(facts: Facts) -> Iterator[Bar]:
+    """Requests that were not answered."""
+    failed = sum(one["errors"] for one in facts["ways"])
+    yield Bar(
+        f"requests over HTTP of {facts['connections']} connections that failed", 0, False, failed
+    )
+
+
 BARS: dict[str, Callable[[Any], Iterable[Bar]]] = {
     "kernels": kernels,
     "large": large,
@@ -147,4 +155,5 @@ BARS: dict[str, Callable[[Any], Iterable[Bar]]] = {
     "days": days,
     "indexing": indexing,
     "retrieval": retrieval,
+    "serving": serving,
 }

@@ -25,6 +25,7 @@ HERE = Path(__file__).parent
 FACTS = HERE / "results.json"
 SUBJECTS = (
     "kernels", "large", "scaling", "start", "keyvalue", "staging", "days", "indexing", "retrieval",
+    "serving",
 )  # fmt: skip
 SCALES = ("tiny", "quick", "usual", "full")
 

@@ -406,6 +406,35 @@ def indexing(facts: Facts) -> str:
     )  # fmt: skip
 
 
+def serving(facts: Facts) -> str:
+    """Requests over HTTP."""
+    return "\n\n".join(
+        [
+            "## Serving",
+            (
+                f"`pinnersage serve` over {facts['pins']:,} pins of 256 dimensions, with keys on: "
+                f"{facts['connections']} connections ask for the candidates of one user after "
+                f"another, {facts['requests']:,} requests a way after as many to warm up. Whoever "
+                "asks runs on the same machine and takes a part of it. *Stream*: users by Zipf's "
+                "law, medoids mostly remembered. *Cold*: every medoid is searched for."
+            ),
+            table(
+                ["way", "requests/s", "median, ms", "99 of 100 below", "failed"],
+                (
+                    [
+                        one["name"],
+                        f"{one['requests_a_second']:,}",
+                        digits(one["p50_ms"]),
+                        digits(one["p99_ms"]),
+                        f"{one['errors']:,}",
+                    ]
+                    for one in facts["ways"]
+                ),
+            ),
+        ]
+    )
+
+
 def search_cells(one: Facts) -> list[str]:
     """What searches found, and how long they took."""
     recalls = [f"{one[name]:.3f}" for name in ("recall_at_50", "recall_at_depth")]
@@ -422,4 +451,5 @@ SECTIONS: dict[str, Callable[[Any], str]] = {
     "days": days,
     "indexing": indexing,
     "retrieval": retrieval,
+    "serving": serving,
 }
