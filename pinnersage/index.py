@@ -69,7 +69,9 @@ class Found(NamedTuple):
 
     def passes(self, wanted: Wanted, least: float) -> bool:
         """Whether nothing is missing and every recall is above the gate."""
-        return self.pins == wanted.rows.size and min(self.recall, *self.filtered.values()) >= least
+        return (
+            self.pins == wanted.rows.size and min([self.recall, *self.filtered.values()]) >= least
+        )
 
 
 def run(day: date, settings: Settings) -> IndexReport:

@@ -4,9 +4,9 @@ from datetime import UTC, datetime, timedelta
 
 import numpy as np
 import pytest
-from worlds import DAY, change, clock
+from worlds import DAY, change, clock, items_of, source_of
 
-from pinnersage import index, refine, release, takedown
+from pinnersage import config, index, init, refine, release, takedown
 from pinnersage.errors import DataError
 from pinnersage.release import Releases
 from pinnersage.stores import embeddings, open_vectors
@@ -161,6 +161,23 @@ def test_pins_of_which_nothing_is_known_are_measured_without_filters():
     assert index.filters_of(Attributes()) == {}
     unknown = np.full(9, UNKNOWN)
     assert index.filters_of(Attributes(created=np.append(unknown, 5))).keys() == {"created 0.1"}
+
+
+def test_an_index_of_pins_of_which_nothing_is_known_passes_and_says_what_it_cannot_filter(
+    tiny, tmp_path
+):
+    plain = items_of(tiny).model_copy(update={"created_at": "", "topic": "", "quality": ""})
+    init.run(tmp_path / "home", source_of(tiny), plain)
+    settings = config.load(tmp_path / "home")
+    refine.run(DAY, settings)
+
+    report = index.run(DAY, settings)
+
+    assert report.built
+    assert report.filtered == {}
+    assert report.recall > 0.95
+    with open_vectors(settings).open(report.version) as reader:
+        assert reader.filters == []
 
 
 def test_a_gate_that_is_raised_later_never_drops_the_live_index(finished, monkeypatch):
