@@ -20,7 +20,7 @@ from pydantic import BaseModel, ConfigDict
 from pinnersage import erased, parallel, queries, scrub
 from pinnersage.config import Settings
 from pinnersage.erased import RECORD, Erased, Erasure
-from pinnersage.errors import ChecksError, ConfigError, DataError, TransientError
+from pinnersage.errors import ChecksError, DataError, RefusedError, TransientError
 from pinnersage.stores import open_keyvalue, open_lake, open_storage
 from pinnersage.stores.keyvalue import KeyValueStore
 from pinnersage.stores.lake import canonical
@@ -86,7 +86,7 @@ def run(
 
     Raises
     ------
-    ConfigError
+    RefusedError
         No user, no name or no reason, or what cannot be an id in this lake.
     TransientError, DataError
         A store is away, or a file cannot be read. The order stands and readers obey it; give it
@@ -94,11 +94,11 @@ def run(
     """
     by, reason, at = by.strip(), reason.strip(), at.astimezone(UTC)
     if not user.strip() or not by or not reason:
-        raise ConfigError("Erasing needs a user, a name and a reason: --by NAME --reason TEXT.")
+        raise RefusedError("Erasing needs a user, a name and a reason: --by NAME --reason TEXT.")
     user = canonical_id(user, open_lake(settings).layout.user_id, "user")
     key = key_of(user)
     if any(re.search(rf"(?<!\w){re.escape(user)}(?!\w)", text) for text in (by, reason)):
-        raise ConfigError("Leave the user's id out of name and reason: both stay on record.")
+        raise RefusedError("Leave the user's id out of name and reason: both stay on record.")
     before = erased.read(settings)
     given = replaced(settings, lambda record: with_order(record, user, by, reason, at, salt))
     who = {user}.intersection

@@ -17,6 +17,10 @@ class ConfigError(PinnerSageError):
     """Settings that cannot work: a person must change them."""
 
 
+class RefusedError(ConfigError):
+    """An order that cannot be kept as it was given; the message is for who gave it."""
+
+
 class DataError(PinnerSageError):
     """Data that would fail again: stop and call a person."""
 

@@ -84,7 +84,7 @@ def user(reader: Reader, settings: Settings, user_id: str, *, draw: int = 0) -> 
     profile = reader.profile(user_id)
     if profile is None or not len(profile):
         people.clusters(reader, settings, user_id)  # says why there is none
-        raise DataError(f"User {user_id}: what may be shown has just changed. Ask again.")
+        raise DataError("What may be shown of the user has just changed. Ask again.")
     lake, day = open_lake(settings), reader.release.medoids.day
     view = View(reader, settings, user_id)
     actions = read_actions(lake, reader, settings, user_id)
@@ -174,7 +174,7 @@ class View:
             return None
         made = self.reader.recommend(self.user_id, draw=draw)
         if made is None:
-            raise DataError(f"User {self.user_id}: what may be shown has just changed. Ask again.")
+            raise DataError("What may be shown of the user has just changed. Ask again.")
         rows = []
         for medoid in made.medoids[:MOST_ROWS]:
             brought = [c for c in made.candidates if c.medoid == medoid]
@@ -295,10 +295,10 @@ def read_actions(lake: Lake, reader: Reader, settings: Settings, user_id: str) -
             )  # fmt: skip
             chunks = list(extract.chunks(con, day))
         except duckdb.Error as error:
-            raise queries.translate(error, f"actions of user {user_id}, {day}") from error
+            raise queries.translate(error, f"actions of a user, {day}") from error
     if not chunks:
         raise DataError(
-            f"User {user_id} has clusters on {day}, and no action that they are made of: the "
+            f"A user has clusters on {day}, and no action that they are made of: the "
             "interest actions in the settings are others than those of the release. Run the day "
             "again."
         )
@@ -309,7 +309,12 @@ def made_from(lake: Lake, release: Release, bucket: int) -> list[Manifest]:
     """Return the staged days that a bucket of the release's medoids was made from."""
     whole = lake.version("medoids", release.medoids.manifest, day=release.medoids.day)
     parts = [lineage.parsed(ref)[1] for ref in whole.reads]
-    part = next(part for part in parts if part.keys.get("bucket") == str(bucket))
+    part = next((part for part in parts if part.keys.get("bucket") == str(bucket)), None)
+    if part is None:
+        raise DataError(
+            f"The medoids of {release.medoids.day} do not say what bucket {bucket} was made from. "
+            "Run the day again."
+        )
     reads = lake.version("medoids", part.version, **part.keys).reads
     staged = [partition for table, partition in map(lineage.parsed, reads) if table == "actions"]
     return [lake.version("actions", one.version, **one.keys) for one in staged]

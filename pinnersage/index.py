@@ -18,6 +18,7 @@ from pydantic import BaseModel, ConfigDict
 from pinnersage.config import IndexConfig, Settings, fingerprint
 from pinnersage.errors import DataError
 from pinnersage.refine import kept, refine_hash
+from pinnersage.release import Releases
 from pinnersage.stores import embeddings, open_lake, open_vectors
 from pinnersage.stores.embeddings import Embeddings
 from pinnersage.stores.filters import EPOCH, UNKNOWN, Attributes, Filter
@@ -89,16 +90,18 @@ def run(day: date, settings: Settings) -> IndexReport:
     about = {"embeddings": table.version, "refined": refined.ref, "day": day.isoformat()}
     wanted = Wanted(version_of(refined, settings.index), rows, attributes, table, about)
     there = wanted.version in store.versions()
+    # One that nobody names was left by a run that was killed before its check.
+    named = there and wanted.version in versions_named(lake, settings)
     refreshed = not there and refresh(wanted, store, lake, settings.index)
     found = checked(wanted, store, settings.index, build=not there and not refreshed)
-    if refreshed and not found.passes(wanted, settings.index.min_recall):
+    if (refreshed or there) and not named and not found.passes(wanted, settings.index.min_recall):
         store.drop(wanted.version)
-        refreshed = False
+        there = refreshed = False
         found = checked(wanted, store, settings.index, build=True)
     if not found.passes(wanted, settings.index.min_recall):
-        if not there:  # one that was there before may be live
+        if not named:  # one that is named may be live
             store.drop(wanted.version)
-        raise DataError(refusal(day, wanted, found, settings.index.min_recall, was_there=there))
+        raise DataError(refusal(day, wanted, found, settings.index.min_recall, was_there=named))
     report: dict[str, Any] = {
         "version": wanted.version,
         "pins": int(rows.size),
@@ -119,6 +122,13 @@ def run(day: date, settings: Settings) -> IndexReport:
         )
     )
     return IndexReport(day=day, built=not there, refreshed=refreshed, **report)
+
+
+def versions_named(lake: Lake, settings: Settings) -> set[str]:
+    """Return the versions that a day's manifest or a release names: these were checked."""
+    manifests = (lake.current("index", day=day) for day in lake.days("index"))
+    released = (release.index for release in Releases(settings).all())
+    return {str(m.report["version"]) for m in manifests if m} | {i.version for i in released if i}
 
 
 def refresh(wanted: Wanted, store: VectorStore, lake: Lake, config: IndexConfig) -> bool:

@@ -19,7 +19,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pydantic import BaseModel, ConfigDict
 
-from pinnersage import queries, source, takedown
+from pinnersage import erased, queries, source, takedown
 from pinnersage.config import Settings
 from pinnersage.errors import ConfigError, DataError
 from pinnersage.extract import end_of
@@ -163,8 +163,6 @@ def lives(con: duckdb.DuckDBPyConnection, releases: Releases, files: Files) -> N
     known = spans(history)
     rows: list[dict[str, Any]] = []
     begin = min((move.at for move in history), default=None)
-    if begin is not None and not (known and known[0].start == begin):
-        rows.append({"live_from": begin, "live_until": begin})  # something was live, unsure what
     for span in known:
         if last is None or span.start > last or (span.end is not None and span.end <= first):
             continue
@@ -182,6 +180,8 @@ def lives(con: duckdb.DuckDBPyConnection, releases: Releases, files: Files) -> N
                 "embeddings": release.embeddings,
             }
         )
+    if begin is not None and not (rows and rows[0]["live_from"] == begin):
+        rows.append({"live_from": begin, "live_until": begin})  # something was live, unsure what
     schema = pa.schema(
         [
             ("live_from", TIME), ("live_until", TIME), ("release", pa.int64()),
@@ -209,7 +209,7 @@ def locate(con: duckdb.DuckDBPyConnection, work: Path, now: datetime, settings: 
         "now": now,
         "n_buckets": settings.lake.n_buckets,
         "max_age_us": max_age // timedelta(microseconds=1),
-    }
+    } | erased.read(settings).parameters()
     con.sql(queries.text("medoids/live_at"), params=parameters).write_parquet(
         str(work / "located.parquet")
     )

@@ -28,11 +28,13 @@ from pinnersage.errors import DataError
 from pinnersage.schema import REFINED
 from pinnersage.stores import embeddings, open_lake
 from pinnersage.stores.embeddings import Embeddings
-from pinnersage.stores.filters import UNKNOWN, Attributes
+from pinnersage.stores.filters import EPOCH, UNKNOWN, Attributes
 from pinnersage.stores.lake import Lake, Manifest, broken_file
 from pinnersage.version import __version__
 
 _DAY_US = 86_400_000_000
+_FIRST, _LAST = ((day - EPOCH).days for day in (date.min, date.max))
+"""Days that have a name: a pin made outside them was made at a time that is not known."""
 
 
 class RefineReport(BaseModel):
@@ -184,7 +186,8 @@ def kept(lake: Lake, manifest: Manifest) -> tuple[npt.NDArray[np.int64], Attribu
     names: tuple[str, ...] = ()
     if table["created_at"].null_count < table.num_rows:
         us = pc.fill_null(table["created_at"].cast(pa.int64()), UNKNOWN).to_numpy()
-        created = np.where(us == UNKNOWN, UNKNOWN, us // _DAY_US)
+        days = us // _DAY_US
+        created = np.where((days < _FIRST) | (days > _LAST), UNKNOWN, days)
     if table["topic"].null_count < table.num_rows:
         coded = table["topic"].combine_chunks().dictionary_encode()
         topic = pc.fill_null(coded.indices, -1).to_numpy().astype(np.int32)

@@ -21,7 +21,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from pinnersage.config import Settings
 from pinnersage.errors import DataError, TransientError
-from pinnersage.moves import Clock, Move, Moves, RacedError
+from pinnersage.moves import SKEW, Clock, Move, Moves, RacedError
 from pinnersage.stores import open_keyvalue, open_lake, open_storage, open_vectors
 from pinnersage.stores.lake import Manifest, canonical
 
@@ -153,6 +153,8 @@ class Releases:
     def turn(self, pointer: Pointer, to: int, why: str, clock: Clock) -> None:
         """Record that a release goes live now, and let it. Call it under the lock."""
         made = self.moves.add(to, pointer.move, why, clock)
+        if clock() - made.at > SKEW:  # as long, readers saw the release before: it is told anew
+            raise RacedError(f"{self.moves.storage.where}: move {made.number} took too long")
         self.point(pointer.model_copy(update={"live": to, "move": made.number}))
 
     def point(self, pointer: Pointer) -> None:
@@ -208,6 +210,11 @@ class Releases:
         try:
             return kind.model_validate_json(data)
         except ValidationError as error:
+            if {item["type"] for item in error.errors()} == {"extra_forbidden"}:
+                raise DataError(
+                    f"{self.storage.where}/{name} was written by a newer version of this code: "
+                    "upgrade this one. See several-workers.md: Upgrade."
+                ) from error
             raise DataError(
                 f"{self.storage.where}/{name} is damaged: "
                 f"{str(error).splitlines()[-2].strip()}. Restore the file from a backup. "

@@ -18,7 +18,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from pinnersage.config import Settings
-from pinnersage.errors import ConfigError, DataError, TransientError
+from pinnersage.errors import DataError, RefusedError, TransientError
 from pinnersage.schema import IdType
 from pinnersage.stores import open_lake, open_storage
 from pinnersage.stores.lake import canonical
@@ -105,12 +105,12 @@ def order(
 
     Raises
     ------
-    ConfigError
+    RefusedError
         No pin, no name or no reason, or what cannot be an id in this lake.
     """
     by, reason = by.strip(), reason.strip()
     if not pin.strip() or not by or not reason:
-        raise ConfigError("A takedown needs a pin, a name and a reason: --by NAME --reason TEXT.")
+        raise RefusedError("A takedown needs a pin, a name and a reason: --by NAME --reason TEXT.")
     pin = canonical_id(pin, open_lake(settings).layout.pin_id)
     storage = record_of(settings)
     for _ in range(ATTEMPTS):
@@ -133,12 +133,12 @@ def canonical_id(text: str, kind: IdType, what: str = "pin") -> str:
     if kind == "int64":
         number = as_integer(text)
         if number is None:
-            raise ConfigError(f"{named}: {what}s of this lake are whole numbers of 64 bits.")
+            raise RefusedError(f"{named}: {what}s of this lake are whole numbers of 64 bits.")
         return str(number)
     try:
         text.encode()
     except UnicodeEncodeError as error:
-        raise ConfigError(f"{named} is no text in UTF-8.") from error
+        raise RefusedError(f"{named} is no text in UTF-8.") from error
     return text
 
 

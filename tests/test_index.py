@@ -301,6 +301,39 @@ def test_a_refreshed_index_below_the_gate_is_built_whole(finished, monkeypatch):
         assert len(reader) == rows.size
 
 
+def test_what_a_run_left_that_was_killed_before_its_check_is_built_anew(finished, monkeypatch):
+    rows = blocked(finished, 10)
+    with monkeypatch.context() as killed:
+        killed.setattr(index, "checked", lambda *_, **__: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            index.run(NEXT, finished)
+    store = open_vectors(finished)
+    (left,) = set(store.versions()) - {Releases(finished).live().index.version}
+    store.drop(left)
+    lake = Lake(finished.home / "lake")
+    vectors = -np.asarray(embeddings.open_valid(lake, NEXT).matrix)[rows[:-3]]
+    known = refine.kept(lake, lake.current("refined", day=NEXT))[1].part(slice(0, -3))
+    store.build(left, rows[:-3], vectors, {}, known)
+
+    report = index.run(NEXT, finished)
+
+    assert (report.version, report.built, report.recall) == (left, True, 1.0)
+    assert report.pins == rows.size
+
+
+@pytest.mark.parametrize("broken", ["segment.json", "about.json"])
+def test_a_base_that_is_damaged_keeps_no_later_day_from_its_index(finished, broken, caplog):
+    rows = blocked(finished, 10)
+    live = Releases(finished).live().index.version
+    for path in (finished.home / "stores" / "vectors" / live).rglob(broken):
+        path.write_text("{")
+
+    report = index.run(NEXT, finished)
+
+    assert (report.built, report.refreshed, report.pins) == (True, False, rows.size)
+    assert "is built whole" in caplog.text
+
+
 @pytest.mark.filterwarnings("ignore")
 def test_qdrant_in_local_mode_gives_the_same_neighbours(finished, tmp_path):
     qdrant = change(finished, index={"store": "qdrant", "location": f"path:{tmp_path / 'q'}"})

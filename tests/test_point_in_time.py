@@ -13,7 +13,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from rankers import PINS, Home, nth
 
-from pinnersage import maintain, point_in_time
+from pinnersage import erase, maintain, point_in_time
 from pinnersage.errors import ConfigError, DataError
 from pinnersage.extract import end_of
 from pinnersage.point_in_time import COLUMNS, at_points
@@ -98,6 +98,17 @@ def test_every_reason_for_nothing_is_said_and_counted(home):
     assert rows[5]["release"] == 3
 
 
+def test_a_user_whose_erasure_is_not_done_yet_has_no_features(home):
+    erase.replaced(
+        home.settings, lambda record: erase.with_order(record, "1", "ann", "why", END, "salt")
+    )
+    rows, report = ask(home, [(1, END), (2, END)])
+
+    assert rows[0]["reason"] == "unknown_user"
+    assert rows[0]["medoid_ids"] is None
+    assert report.without["unknown_user"] >= 1
+
+
 def test_the_offline_age_limit_is_the_online_one(home):
     until = end_of(nth(1)) + timedelta(days=7)
 
@@ -115,8 +126,11 @@ def test_what_lies_between_clocks_at_odds_has_no_features(home):
     home.day(4, {1: [(90, 1.0)]})
     start = datetime(2026, 3, 2, 6, tzinfo=UTC)
 
-    rows, _ = ask(home, [(1, start + timedelta(hours=h)) for h in (-1, 0, 17, 18, 71, 90, 100)])
+    points = [(1, start + timedelta(hours=h)) for h in (-1, 0, 17, 18, 71, 90, 100)]
+    rows, _ = ask(home, points)
 
+    for point, row in zip(points, rows, strict=True):
+        assert ask(home, [point])[0][0]["reason"] == row["reason"], "whatever is asked beside it"
     assert [row["reason"] for row in rows] == ["no_release", *["unsure"] * 4, None, None]
     assert rows[-1]["medoid_ids"] == [90]
     assert all(row["release"] is None for row in rows if row["reason"])

@@ -12,9 +12,9 @@ from worlds import DAY, change, items_of, source_of
 
 from pinnersage import config, init, refine
 from pinnersage.errors import DataError
-from pinnersage.schema import REFINED
+from pinnersage.schema import REFINED, TIME
 from pinnersage.stores import embeddings
-from pinnersage.stores.filters import Attributes
+from pinnersage.stores.filters import UNKNOWN, Attributes
 from pinnersage.stores.lake import Lake
 
 
@@ -201,6 +201,29 @@ def test_pins_of_before_there_were_topics_go_on_working(settings, tiny):
     assert rows.size > 100
     assert attributes == Attributes(), "of no pin anything is known: no filter may ask"
     assert {row["topic"] for row in refined_of(settings).values()} == {None}
+
+
+def test_a_pin_that_was_made_at_a_time_without_a_name_is_of_unknown_age(settings, monkeypatch):
+    refine.run(DAY, settings)
+    lake = Lake(settings.home / "lake")
+    manifest = lake.current("refined", day=DAY)
+    (path,) = lake.paths(manifest)
+    table = pq.read_table(path)
+    far = pa.array([2**62, -(2**62)] + [0] * (table.num_rows - 2), pa.int64()).cast(TIME)
+    changed = table.set_column(table.schema.get_field_index("created_at"), "created_at", far)
+    other = settings.home / "far.parquet"
+    pq.write_table(
+        changed.set_column(
+            table.schema.get_field_index("kept"), "kept", pa.array([True] * table.num_rows)
+        ),
+        other,
+    )
+    monkeypatch.setattr(type(lake), "path", lambda *_: other)
+
+    _, attributes = refine.kept(lake, manifest)
+
+    assert attributes.created[:2].tolist() == [UNKNOWN, UNKNOWN]
+    assert (attributes.created[2:] == 0).all()
 
 
 def test_a_day_that_was_refined_by_older_columns_is_refined_anew(settings, monkeypatch):

@@ -21,7 +21,7 @@ bearer = HTTPBearer(  # says in the OpenAPI document how to ask; ``sent`` reads 
 )
 
 
-def reads(request: Request, _shown: Annotated[object, Depends(bearer)]) -> Key:
+def reads(request: Request, _shown: Annotated[object, Depends(bearer)] = None) -> Key:
     """Return whose key came with a question; refuse one without."""
     return known(request, sent(request) or request.cookies.get(COOKIE, ""))
 

@@ -1,6 +1,6 @@
 """Answers: what is asked with, and what comes back, as the OpenAPI document says it.
 
-An id is text or a whole number of 64 bits, as the lake has it. Every answer about users and pins
+An id is text or a whole number, as the lake has it. Every answer about users and pins
 names the release it comes from.
 """
 
@@ -13,6 +13,7 @@ from pinnersage.config import Allocation
 from pinnersage.stores.packing import MAX_KEY_BYTES
 
 MAX_EXCLUDED = 1_000
+MAX_DIGITS = 100
 MAX_DRAW = 2**31 - 1
 
 
@@ -34,8 +35,18 @@ def no_text(value: object) -> object:
     return value
 
 
+def not_too_long(value: int) -> int:
+    """Refuse a number that is no id of anybody's."""
+    if abs(value) >= 10**MAX_DIGITS:
+        raise ValueError(f"more than {MAX_DIGITS} digits")
+    return value
+
+
 IdText = Annotated[str, Field(min_length=1, max_length=MAX_KEY_BYTES), AfterValidator(as_utf8)]
-Id = Annotated[IdText | Annotated[int, BeforeValidator(no_text)], Field(union_mode="left_to_right")]
+Id = Annotated[
+    IdText | Annotated[int, BeforeValidator(no_text), AfterValidator(not_too_long)],
+    Field(union_mode="left_to_right"),
+]
 PlainId = int | str
 Topic = Annotated[str, Field(min_length=1, max_length=200), AfterValidator(as_utf8)]
 Draw = Annotated[

@@ -6,16 +6,17 @@ from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 
 import anyio.to_thread
+from anyio import CapacityLimiter
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
-from starlette.status import HTTP_400_BAD_REQUEST, HTTP_405_METHOD_NOT_ALLOWED
+from starlette.status import HTTP_405_METHOD_NOT_ALLOWED
 
 from pinnersage import config, retrieve
 from pinnersage.config import Settings
 from pinnersage.errors import PinnerSageError
-from pinnersage.serve import access, keys, orders, page, routes, run
+from pinnersage.serve import keys, orders, page, routes, run
 from pinnersage.serve.gate import Gate
 from pinnersage.serve.keys import Doorkeeper
 from pinnersage.serve.live import Live
@@ -61,7 +62,6 @@ def make_app(settings: Settings, clock: Callable[[], datetime]) -> FastAPI:
     app.add_exception_handler(RequestValidationError, invalid)
     app.add_exception_handler(HTTPException, refused)
     app.add_exception_handler(PinnerSageError, failed)
-    app.add_exception_handler(Exception, broken)
     return app
 
 
@@ -81,6 +81,7 @@ async def lifespan(app: FastAPI) -> AsyncIterator[None]:
     """Open what is live, and close it after the last request."""
     settings: Settings = app.state.settings
     anyio.to_thread.current_default_thread_limiter().total_tokens = settings.service.threads
+    app.state.orders = CapacityLimiter(1)
     app.state.live = Live(settings, retrieve.open_context(settings))
     await anyio.to_thread.run_sync(app.state.live.start)
     try:
@@ -89,11 +90,11 @@ async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         await anyio.to_thread.run_sync(app.state.live.close)
 
 
-def invalid(request: Request, error: Exception) -> JSONResponse:
+def invalid(_request: Request, error: Exception) -> JSONResponse:
     """Answer a question that breaks a rule: which value, and which rule."""
     assert isinstance(error, RequestValidationError)  # noqa: S101 (registered for it)
     says = "; ".join(f"{place(item['loc'])}: {item['msg']}" for item in error.errors()[:5])
-    return of_body(request, JSONResponse({"error": printable(says)}, 422))
+    return JSONResponse({"error": printable(says)}, 422)
 
 
 def refused(request: Request, error: Exception) -> JSONResponse:
@@ -102,23 +103,13 @@ def refused(request: Request, error: Exception) -> JSONResponse:
     headers = dict(error.headers or {})
     if error.status_code == HTTP_405_METHOD_NOT_ALLOWED:
         headers["Allow"] = allowed(request)
-    answer = JSONResponse({"error": printable(error.detail)}, error.status_code, headers)
-    return of_body(request, answer) if error.status_code == HTTP_400_BAD_REQUEST else answer
+    return JSONResponse({"error": printable(error.detail)}, error.status_code, headers)
 
 
 def allowed(request: Request) -> str:
     """Return the methods of all routes of a path; the framework names those of the first alone."""
     routes = (route for route in request.app.routes if route.path == request.url.path)
     return ", ".join(sorted(set().union(*(route.methods or () for route in routes))))
-
-
-def of_body(request: Request, answer: JSONResponse) -> JSONResponse:
-    """Return what is wrong with a body, to who may know: it is read before any key is looked at."""
-    try:
-        access.known(request, access.sent(request))
-    except HTTPException as refusal:
-        return refused(request, refusal)
-    return answer
 
 
 def place(loc: Sequence[int | str]) -> str:
@@ -137,11 +128,6 @@ def failed(_request: Request, error: Exception) -> JSONResponse:
         503,
         {"Retry-After": "5"},
     )
-
-
-def broken(_request: Request, _error: Exception) -> JSONResponse:
-    """Answer a mistake of ours; the server writes it into the log."""
-    return JSONResponse({"error": "A mistake of the service; its log says which."}, 500)
 
 
 def printable(text: str) -> str:

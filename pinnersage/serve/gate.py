@@ -1,22 +1,30 @@
 """Gate: what is too much, what every answer carries, and what is counted, before any route.
 
-A request that is too large or comes while too many are under way is refused unread, with a status
-that says so; health, readiness and metrics answer even then.
+A request that is too large, comes while too many are under way, or would send a body without a key
+is refused unread, with a status that says so; health, readiness and metrics answer even then.
 """
 
+import asyncio
+import logging
 import time
 from collections.abc import MutableMapping
 from typing import Any
 
-from fastapi import HTTPException
+from fastapi import HTTPException, Request
+from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from pinnersage.serve import metrics
+from pinnersage.errors import PinnerSageError
+from pinnersage.serve import access, metrics
+
+log = logging.getLogger(__name__)
 
 ALWAYS = ("/health", "/ready", "/metrics")
 """What a probe asks."""
 MAX_QUERY_BYTES = 16_384
+SECONDS = 10
+"""For so long the next part of a body is waited for."""
 POLICY = (
     "default-src 'none'",
     "script-src 'self'",
@@ -57,18 +65,42 @@ class Gate:
             await self._app(scope, receive, send)
             return
         began, seen = time.perf_counter(), Answered(send)
-        refusal = self._refusal(scope)
-        if refusal is not None:
-            await refusal(scope, receive, seen)
-        else:
-            self._under_way += 1
-            try:
-                await self._app(scope, Bounded(receive, self._longest), seen)
-            finally:
-                self._under_way -= 1
-        route = getattr(scope.get("route"), "path", "none")
-        metrics.REQUESTS.labels(route, seen.status).inc()
-        metrics.SECONDS.labels(route).observe(time.perf_counter() - began)
+        try:
+            refusal = self._refusal(scope) or await self._stranger(scope)
+            if refusal is not None:
+                await refusal(scope, receive, seen)
+            else:
+                await self._let_through(scope, receive, seen)
+        finally:
+            route = getattr(scope.get("route"), "path", "none")
+            metrics.REQUESTS.labels(route, seen.status).inc()
+            metrics.SECONDS.labels(route).observe(time.perf_counter() - began)
+
+    async def _let_through(self, scope: Scope, receive: Receive, seen: "Answered") -> None:
+        self._under_way += 1
+        try:
+            await self._app(scope, Bounded(receive, self._longest), seen)
+        except Exception:
+            log.exception("A request failed by a mistake of ours.")
+            if seen.begun:  # nothing else can be said any more
+                raise
+            says = "A mistake of the service; its log says which."
+            await JSONResponse({"error": says}, 500)(scope, receive, seen)
+        finally:
+            self._under_way -= 1
+
+    async def _stranger(self, scope: Scope) -> JSONResponse | None:
+        """Return the refusal of who would send a body and has no key: it is not waited for."""
+        if scope["method"] != "POST" or not scope["path"].startswith("/v1/"):
+            return None
+        try:
+            await run_in_threadpool(access.reads, Request(scope))
+        except HTTPException as refusal:
+            return JSONResponse({"error": refusal.detail}, refusal.status_code, refusal.headers)
+        except PinnerSageError as error:
+            log.error("Keys cannot be looked at: %s", error)  # noqa: TRY400 (it says where and why)
+            return refused("keys", 503, "Keys cannot be looked at now; the service's log says why.")
+        return None
 
     def _refusal(self, scope: MutableMapping[str, Any]) -> JSONResponse | None:
         if scope["path"] in ALWAYS:
@@ -89,11 +121,18 @@ class Bounded:
     """A request's body, up to a limit, also where no length was announced."""
 
     def __init__(self, receive: Receive, most: int) -> None:
-        self._receive, self._most, self._read = receive, most, 0
+        self._receive, self._most, self._read, self._whole = receive, most, 0, False
 
     async def __call__(self) -> Message:
-        """Return the next part."""
-        message = await self._receive()
+        """Return the next part; once all is there, whether whoever asked has gone."""
+        if self._whole:
+            return await self._receive()
+        try:
+            message = await asyncio.wait_for(self._receive(), SECONDS)
+        except TimeoutError as error:
+            metrics.REFUSED.labels("slow body").inc()
+            raise HTTPException(408, f"The body did not come within {SECONDS} s.") from error
+        self._whole = not message.get("more_body", False)
         self._read += len(message.get("body", b""))
         if self._read > self._most:
             metrics.REFUSED.labels("large body").inc()
@@ -107,11 +146,12 @@ class Answered:
     def __init__(self, send: Send) -> None:
         self._send = send
         self.status = 500
+        self.begun = False
 
     async def __call__(self, message: Message) -> None:
         """Send the next part."""
         if message["type"] == "http.response.start":
-            self.status = message["status"]
+            self.status, self.begun = message["status"], True
             message["headers"] = [*message.get("headers", []), *HEADERS]
         await self._send(message)
 

@@ -9,11 +9,11 @@ opened leaves the one before it in service, and readiness and metrics say so.
 import logging
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
 from pinnersage import retrieve
 from pinnersage.config import Settings
-from pinnersage.errors import PinnerSageError, TransientError
+from pinnersage.errors import TransientError
 from pinnersage.release import Release, Releases
 from pinnersage.retrieve import Context, Reader
 from pinnersage.serve import metrics
@@ -106,16 +106,15 @@ class Live:
         try:
             release = Releases(self.settings).live()
             if release is not None and release != self.release:
-                reader = retrieve.open_release(release, self.settings, self.context)
-                warm(reader)
-                self._take_over(Lease(reader))
+                self._take_over(Lease(warmed(release, self.settings, self.context)))
                 metrics.release(release)
                 log.info("Release %s (%s) answers.", release.number, release.medoids.day)
             self.problem = "" if release else "nothing is live yet"
-        except PinnerSageError as error:
+        except Exception as error:
+            # Whatever it is, the release before answers, this thread lives, and both are told.
             if str(error) != self.problem:
                 log.exception("The live release cannot be opened; the one before it answers.")
-            self.problem = str(error)
+            self.problem = str(error) or type(error).__name__
             metrics.failed_to_open()
 
     def _take_over(self, lease: Lease | None) -> None:
@@ -129,7 +128,13 @@ class Live:
             old.reader.close()
 
 
-def warm(reader: Reader) -> None:
-    """Search once, so that the first request does not wait for pages of the index."""
-    for pin in reader.popular()[:1]:
-        reader.similar(pin)
+def warmed(release: Release, settings: Settings, context: Context) -> Reader:
+    """Open a release and search once, so that no request waits for pages of the index."""
+    reader = retrieve.open_release(release, settings, context)
+    with ExitStack() as opened:
+        opened.enter_context(reader)
+        if reader.index is not None:
+            for pin in reader.popular()[:1]:
+                reader.similar(pin)
+        opened.pop_all()
+    return reader

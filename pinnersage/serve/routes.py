@@ -21,7 +21,7 @@ router = APIRouter(prefix="/v1", dependencies=[Depends(reads)])
 probes = APIRouter(tags=["probes"])
 
 
-def live(request: Request) -> Live:
+async def live(request: Request) -> Live:
     """Return what follows the live release."""
     return cast("Live", request.app.state.live)
 
@@ -142,7 +142,7 @@ def similar(
 
 
 @probes.get("/health", response_model=answers.Healthy)
-def health() -> Response:
+async def health() -> Response:
     """Return that the process answers."""
     return as_json({"healthy": True})
 
@@ -152,7 +152,7 @@ def health() -> Response:
     response_model=answers.Ready,
     responses={503: {"model": answers.Ready, "description": "Nothing can be answered yet."}},
 )
-def ready(request: Request, following: Annotated[Live, Depends(live)]) -> Response:
+async def ready(request: Request, following: Annotated[Live, Depends(live)]) -> Response:
     """Return which release answers and how old it is; 503 while there is none."""
     known = following.release
     problem = "What is live cannot be opened; the log says why." if following.problem else ""

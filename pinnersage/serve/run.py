@@ -6,14 +6,15 @@ under way.
 
 import os
 import signal
-import tempfile
 import threading
 import time
+from contextlib import ExitStack
 from typing import Any
 
 import uvicorn
 
 from pinnersage.config import Settings
+from pinnersage.stores.disk import aside
 
 SUPERVISOR = "PINNERSAGE_SERVE_SUPERVISOR"
 """Where workers find the process that started them."""
@@ -32,9 +33,11 @@ def run(settings: Settings) -> None:
     """Serve until told to stop."""
     service = settings.service
     os.environ["PINNERSAGE_HOME"] = str(settings.home)  # workers read it, and the settings there
-    with tempfile.TemporaryDirectory(prefix="pinnersage-metrics-") as counted:
+    with ExitStack() as opened:
         if service.workers > 1:
-            os.environ["PROMETHEUS_MULTIPROC_DIR"] = counted
+            # Of this process alone; what one that was killed left is swept by the next.
+            counted = opened.enter_context(aside(settings.home / "service"))
+            os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(counted.path)
             os.environ[SUPERVISOR] = str(os.getpid())
         uvicorn.run(
             FACTORY,

@@ -10,6 +10,7 @@ right to write in the directory. Several processes may read one version: its dat
 change. To use more cores, use more processes.
 """
 
+import logging
 import os
 import shutil
 from collections.abc import Mapping
@@ -64,6 +65,9 @@ from pinnersage.stores.versions import Shelf
 _PAGE = 4096
 _FILTERS = 1000
 """Filters whose counts a reader remembers."""
+
+
+log = logging.getLogger(__name__)
 
 
 class EdgeStore:
@@ -132,10 +136,29 @@ class EdgeStore:
         *,
         most: float,
     ) -> bool:
-        """See ``VectorStore``; another graph or quantisation is also built whole."""
+        """See ``VectorStore``; also built whole: another graph, quantisation, or twice the size.
+
+        So is one whose base is damaged, or is removed meanwhile: the next day must not wait for it.
+        """
         if version in self._shelf:
             return True
         check_shapes(version, rows, vectors, attributes)
+        try:
+            return self._refreshed(version, base, rows, vectors, about, attributes, most)
+        except (DataError, FileNotFoundError) as error:
+            log.warning("%s cannot be made from %s, and is built whole: %s", version, base, error)
+            return False
+
+    def _refreshed(
+        self,
+        version: str,
+        base: str,
+        rows: npt.NDArray[np.int64],
+        vectors: Vectors,
+        about: Mapping[str, object],
+        attributes: Attributes,
+        most: float,
+    ) -> bool:
         facts = self._shelf.facts(base)
         same = {"filters": attributes.names, "dimensions": vectors.shape[1], **self._graph}
         if {name: facts.get(name) for name in same} != same:
@@ -145,11 +168,14 @@ class EdgeStore:
         gone, new = differences(known_rows, known, rows, attributes)
         if gone.size + new.size > most * len(rows):
             return False
+        scanned = scanned_kb(self._full_scan_kb, len(rows), vectors.shape[1])
+        if not scanned / 2 <= facts["full_scan_kb"] <= scanned * 2:  # the copy keeps its own
+            return False
         facts |= {"count": len(rows), "about": dict(about)}
         sent = Points(rows[new], Gathered(vectors, new), attributes.part(new))
         with self._shelf.aside() as aside:
             with disk_errors(aside.path):
-                shutil.copytree(self._shelf.path(base) / SHARD, aside.path / SHARD)
+                copy_shard(self._shelf.path(base) / SHARD, aside.path / SHARD)
             build(aside, version, gone, sent, facts)
             self._shelf.finish(aside, version, facts)
         return True
@@ -170,6 +196,20 @@ class EdgeStore:
     def drop(self, version: str) -> None:
         """See ``VectorStore``; readers that are open go on searching."""
         self._shelf.drop(version)
+
+
+def copy_shard(source: Path, target: Path) -> None:
+    """Copy a version's files; the first that cannot be is an error of its own.
+
+    Whoever opens the version meanwhile replaces its small files of settings, through others that
+    are gone at once: those are left out.
+    """
+    for folder, _, names in os.walk(source):
+        there = target / Path(folder).relative_to(source)
+        there.mkdir(parents=True)
+        for name in names:
+            if not name.startswith(".atomicwrite"):
+                shutil.copy2(Path(folder) / name, there / name)
 
 
 class EdgeReader(VectorReader):

@@ -100,9 +100,9 @@ def check_filter(where: Filter | None, filters: Sequence[str], name: object) -> 
     if missing:
         option = {CREATED: "--created-at", TOPIC: "--topic"}[missing[0]]
         raise DataError(
-            f"{name} was built without {' and '.join(missing)}, so it cannot be filtered by it: of "
-            f"no pin it was known. Ask without; or name the column with pinnersage init {option}, "
-            "then refine and index a day. See runbook: filters."
+            f"{name} was built without {' and '.join(missing)}, so it cannot be filtered by it. "
+            "Ask without; or refine and index the live day again. If the pins have no such column, "
+            f"name it first: pinnersage init {option}. See runbook: filters."
         )
 
 

@@ -82,7 +82,7 @@ class RedisStore:
         if held != record.there:
             raise DataError(
                 f"{self.name}: version {version!r} holds {held:,} of {record.there:,} values: the "
-                "server lost some. Set maxmemory-policy noeviction, drop it and publish it again."
+                "server lost some. Set maxmemory-policy volatile-lru, drop it and publish it again."
             )
         return RedisReader(self, version, record)
 

@@ -14,6 +14,9 @@ WITH located AS (
             WHEN points.user_id IS NULL THEN 'no_user'
             WHEN points.asked_at IS NULL THEN 'no_time'
             WHEN points.asked_at > $now THEN 'future'
+            WHEN
+                sha256($salt || points.user_id::VARCHAR) IN (SELECT unnest($erased))
+                THEN 'unknown_user'
             WHEN lives.live_from IS NULL THEN 'no_release'
             WHEN points.asked_at >= lives.live_until THEN 'unsure'
         END AS reason

@@ -1,13 +1,21 @@
 """Refusals: what is not answered, with which status, and that nothing is given away."""
 
 import json
+import socket
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 
+import httpx
 import pytest
+import uvicorn
 from fastapi.testclient import TestClient
 from served import KEYS, NOW, bearer
 
-from pinnersage.serve import gate, keys
+from pinnersage.errors import ConfigError
+from pinnersage.serve import gate, keys, metrics, orders, routes
 from pinnersage.serve.app import make_app
 from pinnersage.stores import open_keyvalue
 
@@ -106,6 +114,7 @@ def test_a_question_that_breaks_a_rule_is_told_which(client, query, says):
         (b'{"users": ["\\ud800"]}', 422, "users.0"),
         (b'{"users": [1e99]}', 422, "users.0"),
         (b'{"users": [true]}', 422, "users.0"),
+        (b'{"users": [' + b"9" * 101 + b"]}", 422, "more than 100 digits"),
         (b'{"users": [1], "draw": 1.5}', 422, "draw"),
         (b'{"users": ' + json.dumps(list(range(101))).encode() + b"}", 422, "limit 100"),
         (b'{"users": [' + b"9" * 5000 + b"]}", 400, "error parsing the body"),
@@ -233,6 +242,82 @@ def test_no_route_gives_away_where_files_are(client, home):
         text = client.get(path).text
         assert str(home.home) not in text
         assert str(Path.home()) not in text
+
+
+def test_a_mistake_of_ours_is_500_counted_and_carries_our_headers(client, monkeypatch, caplog):
+    monkeypatch.setattr(routes, "stamp", lambda _reader: 1 / 0)
+    counted = metrics.REQUESTS.labels("/v1/recommendations", 500)
+    before = counted._value.get()
+
+    answer = client.get("/v1/recommendations?user=1")
+
+    assert (answer.status_code, list(answer.json())) == (500, ["error"])
+    assert answer.headers["cache-control"] == "no-store"
+    assert counted._value.get() == before + 1
+    assert "ZeroDivisionError" in caplog.text
+
+
+def test_a_body_that_does_not_come_is_408_and_gives_its_place_back(home, monkeypatch):
+    monkeypatch.setattr(gate, "SECONDS", 0.3)
+    settings = home.model_copy(
+        update={"service": home.service.model_copy(update={"max_requests": 1})}
+    )
+    with (
+        served_here(make_app(settings, lambda: NOW)) as port,
+        socket.create_connection(("127.0.0.1", port), 30) as slow,
+    ):
+        head = "POST /v1/features HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n"
+        slow.sendall(f"{head}Authorization: {bearer('ann')['Authorization']}\r\n\r\n".encode())
+        assert b" 408 " in slow.recv(4096)
+        with socket.create_connection(("127.0.0.1", port), 30) as stranger:
+            stranger.sendall(f"{head}\r\n".encode())
+            assert b" 401 " in stranger.recv(4096), "who has no key is not waited for"
+
+
+def test_probes_answer_while_every_thread_is_busy_and_orders_take_none(home, monkeypatch):
+    settings = home.model_copy(update={"service": home.service.model_copy(update={"threads": 1})})
+    go_on = threading.Event()
+    monkeypatch.setattr(orders.takedown, "order", lambda *_: go_on.wait(30) and 1 / 0)
+    with served_here(make_app(settings, lambda: NOW)) as port:
+        address = f"http://127.0.0.1:{port}"
+        asking = httpx.Client(base_url=address, headers=bearer("boss"), timeout=60)
+        with asking, ThreadPoolExecutor(3) as pool:
+            order = {"pin": 1, "reason": "x"}
+            waiting = [pool.submit(asking.post, "/v1/block", json=order) for _ in range(3)]
+            time.sleep(0.5)
+            assert asking.get("/health").status_code == 200
+            assert asking.get("/ready").status_code == 200
+            assert asking.get("/v1/recommendations?user=1").status_code == 200
+            go_on.set()
+            assert {one.result().status_code for one in waiting} == {500}
+
+
+def test_what_the_disk_refuses_is_not_told_to_who_gave_the_order(client, home, monkeypatch):
+    def refuses(*_):
+        raise ConfigError(f"{home.home}/takedown/pins.json cannot be used: Permission denied.")
+
+    monkeypatch.setattr(orders.takedown, "order", refuses)
+    answer = client.post("/v1/block", json={"pin": 1, "reason": "x"}, headers=bearer("boss"))
+    assert answer.status_code == 503
+    assert str(home.home) not in answer.text
+
+
+@contextmanager
+def served_here(app):
+    """The service in a thread of this process: its port."""
+    with socket.socket() as listening:
+        listening.bind(("127.0.0.1", 0))
+        server = uvicorn.Server(uvicorn.Config(app, log_config=None, ws="none"))
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
+        thread.start()
+        try:
+            while not server.started:
+                assert thread.is_alive()
+                time.sleep(0.01)
+            yield listening.getsockname()[1]
+        finally:
+            server.should_exit = True
+            thread.join(30)
 
 
 # --- the login of a browser ----------------------------------------------------------------------

@@ -228,3 +228,61 @@ def test_it_closes_after_the_last_request_and_leaves_no_thread(refreshes):
     assert not [t for t in threading.enumerate() if t.name == "follow-release"]
     with pytest.raises(Exception, match="closed"):
         reader.profile("u1")
+
+
+@pytest.mark.parametrize("error", [OSError(24, "Too many open files"), KeyError("about")])
+def test_whatever_goes_wrong_while_looking_it_is_told_and_it_goes_on(
+    refreshes, following, monkeypatch, error
+):
+    read = Releases.live
+
+    def fails(_self):
+        raise error
+
+    monkeypatch.setattr(Releases, "live", fails)
+    wait_for(lambda: following.problem)
+    assert str(error) in following.problem
+    monkeypatch.setattr(Releases, "live", read)
+    refreshes.add(104)
+    wait_for(lambda: following.release.number == refreshes.releases.live().number)
+    wait_for(lambda: not following.problem)
+
+
+def test_a_release_that_opens_and_cannot_be_searched_leaves_nothing_open(
+    refreshes, following, monkeypatch
+):
+    closed = []
+    close = retrieve.Reader.close
+    monkeypatch.setattr(
+        retrieve.Reader, "close", lambda self: (closed.append(self.release.number), close(self))
+    )
+    monkeypatch.setattr(retrieve.Reader, "similar", lambda *_: 1 / 0)
+    first = following.release.number
+    refreshes.add(105)
+    wait_for(lambda: len(closed) > 2)
+    assert set(closed) == {first + 1}
+    assert following.release.number == first
+
+
+def test_a_release_without_an_index_answers_what_needs_none(refreshes):
+    bare = refreshes.releases.live()
+    with refreshes.releases.locked():
+        refreshes.releases.move(bare.medoids, None, refreshes.releases.pointer(), "", clock)
+    following = live.Live(refreshes.settings, retrieve.open_context(refreshes.settings), 0.02)
+    following.start()
+    try:
+        with following.reader() as reader:
+            assert reader.release.index is None
+            assert len(reader.profile("u1")) == 3
+    finally:
+        following.close()
+
+
+def test_what_a_killed_service_counted_with_is_swept_by_the_next(refreshes):
+    folder = refreshes.settings.home / "service"
+    for _ in range(3):
+        with running(refreshes.settings, PINNERSAGE__SERVICE__WORKERS="2") as service:
+            here = [path for path in folder.iterdir() if path.name.startswith(".aside")]
+            os.kill(service.process.pid, signal.SIGKILL)
+            service.process.wait()
+    assert len(here) == 1

@@ -465,7 +465,7 @@ def test_redis_a_version_that_lost_values_is_refused(redis_store):
     redis_store.write("v1", ITEMS.items(), ABOUT)
     shard = next(key for key in redis_store.client.keys("pinnersage:v1:*"))
     redis_store.client.unlink(shard)
-    with pytest.raises(DataError, match=r"holds [\d,]+ of 2,500 values.*noeviction"):
+    with pytest.raises(DataError, match=r"holds [\d,]+ of 2,500 values.*volatile-lru"):
         redis_store.open("v1")
 
 

@@ -17,7 +17,7 @@ from qdrant_http import serving
 
 from pinnersage.errors import ConfigError, DataError, TransientError
 from pinnersage.stores import qdrant
-from pinnersage.stores.edge import EdgeStore
+from pinnersage.stores.edge import EdgeStore, copy_shard
 from pinnersage.stores.filters import UNKNOWN, Attributes, Filter
 from pinnersage.stores.qdrant import QdrantStore
 
@@ -762,3 +762,31 @@ def test_qdrant_that_is_away_is_a_transient_error_without_its_password():
 def test_qdrant_a_location_that_is_none_is_refused():
     with pytest.raises(ConfigError, match="no place for vectors"):
         QdrantStore("somewhere")
+
+
+def test_a_copy_leaves_out_what_those_who_open_it_write_for_a_moment(tmp_path):
+    (tmp_path / "from" / "inner").mkdir(parents=True)
+    for name in ("one", "inner/two", ".atomicwriteAB12", "inner/.atomicwriteCD34"):
+        (tmp_path / "from" / name).write_text(name)
+
+    copy_shard(tmp_path / "from", tmp_path / "to")
+
+    there = {
+        str(p.relative_to(tmp_path / "to")) for p in (tmp_path / "to").rglob("*") if p.is_file()
+    }
+    assert there == {"one", "inner/two"}
+    assert (tmp_path / "to" / "inner" / "two").read_text() == "inner/two"
+
+
+def test_a_disk_that_is_full_while_a_version_is_copied_says_so(tmp_path, monkeypatch):
+    store = EdgeStore(tmp_path)
+    vectors = np.random.default_rng(0).normal(size=(50, 8)).astype(np.float32)
+    store.build("a", np.arange(50), vectors, {})
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("pinnersage.stores.edge.shutil.copy2", full)
+    with pytest.raises(TransientError, match="No space left"):
+        store.refresh("b", "a", np.arange(49), vectors[:49], {}, most=0.5)
+    assert store.versions() == ["a"]
