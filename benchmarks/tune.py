@@ -1,0 +1,137 @@
+"""Tune: each kind of search set to find enough at the least CPU time, for ``costs``.
+
+What trades time for recall is raised until enough is found, and no further. Where other settings
+matter too, each of them is tried so, and the fastest is taken. A search that finds too little
+whatever is set is set to find the most, and its recall on the page shows it.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import searches
+import timing
+from batches import Floats
+from lsh import Hash, Lsh, tables
+from searches import Asked, Search
+
+from pinnersage.stores.edge import EdgeReader
+from pinnersage.stores.neighbours import Near
+
+RECALL = 0.98
+"""Aimed for."""
+DEEPER = (1.25, 1.5, 1.75, 2.0, 2.5, 3.0, 4.0)
+"""Times as many pins as are wanted are asked for, where some are dropped afterwards."""
+EF = [round(16 * 1.08**i) for i in range(70)]
+PROBES = [round(4 * 1.15**i) for i in range(64)]
+HASHES = (
+    *(Hash(hashes, 1) for hashes in (12, 14, 16)),
+    *(Hash(*one) for one in ((3, 16), (2, 32), (3, 32), (2, 64))),
+)
+TABLES = (8, 16, 32, 64)
+
+
+class Trial(NamedTuple):
+    """Requests to try a search on, and what is right."""
+
+    asked: list[Asked]
+    truth: list[list[Near]]
+
+    def recall(self, search: Search) -> float:
+        """Share of what is right that a search finds."""
+        return searches.recall(search, self.asked, self.truth)
+
+    def cpu(self, search: Search) -> float:
+        """CPU seconds of all requests: the lower of two runs."""
+        return min(timing.cost(lambda: [search(one) for one in self.asked]).cpu for _ in range(2))
+
+
+class Tuned(NamedTuple):
+    """A search, how it is set, and how it did."""
+
+    search: Search
+    how: dict[str, Any]
+    recall: float
+    cpu: float
+
+
+def hnsw(index: EdgeReader, each: int, trial: Trial) -> Tuned:
+    """Search an index of good pins."""
+    return least(
+        [ef for ef in EF if ef > each],
+        lambda ef: searches.by_hnsw(index, None, each, each + 1, ef),
+        {},
+        "ef",
+        trial,
+    )
+
+
+def hnsw_of_all(index: EdgeReader, kept: np.ndarray, each: int, trial: Trial) -> Tuned:
+    """Search an index of all pins deep enough for good ones."""
+
+    def deep(limit: int) -> Tuned:
+        values = [ef for ef in EF if ef >= limit]
+        return least(
+            values,
+            lambda ef: searches.by_hnsw(index, kept, each, limit, ef),
+            {"depth": limit},
+            "ef",
+            trial,
+        )
+
+    return best([deep(round(times * (each + 1))) for times in DEEPER])
+
+
+def lsh(
+    matrix: Floats, kept: np.ndarray, each: int, trial: Trial, rng: np.random.Generator
+) -> tuple[Tuned, int]:
+    """Search by LSH among all pins, and the bytes of its tables.
+
+    What it meets has been compared already, so it is asked as deep as any: that costs nothing.
+    """
+    limit = round(DEEPER[-1] * (each + 1))
+
+    def tried() -> Iterator[tuple[Tuned, int]]:
+        for how in HASHES:
+            every = tables(matrix, how, TABLES[-1], rng)
+            for n_tables in TABLES:
+                index = Lsh(matrix, every.first(n_tables))
+                found = least(
+                    PROBES,
+                    lambda probes, index=index: searches.by_lsh(index, kept, each, limit, probes),
+                    {"hashes": how.hashes, "directions": how.directions, "tables": n_tables},
+                    "probes",
+                    trial,
+                )
+                yield found, index.tables.bytes
+
+    found = list(tried())
+    chosen = best([one for one, _ in found])
+    return chosen, next(size for one, size in found if one is chosen)
+
+
+def best(found: Sequence[Tuned]) -> Tuned:
+    """The fastest of those that find enough; else the one that finds the most."""
+    enough = [one for one in found if one.recall >= RECALL]
+    if enough:
+        return min(enough, key=lambda one: one.cpu)
+    return max(found, key=lambda one: one.recall)
+
+
+def least(
+    values: Sequence[int],
+    make: Callable[[int], Search],
+    how: dict[str, Any],
+    name: str,
+    trial: Trial,
+) -> Tuned:
+    """The search of the lowest of ascending values that finds enough, or of the last."""
+    low, high = 0, len(values) - 1
+    while low < high:
+        middle = (low + high) // 2
+        if trial.recall(make(values[middle])) >= RECALL:
+            high = middle
+        else:
+            low = middle + 1
+    search = make(values[low])
+    return Tuned(search, how | {name: values[low]}, trial.recall(search), trial.cpu(search))
