@@ -10,9 +10,9 @@ FACTS = Path(__file__).with_name("results.json")
 INTRODUCTION = """\
 What the last saved run measured on one machine. To measure yours, close other programs and run:
 
-    make bench                       about sixteen minutes, one page
-    make bench ARGS=--quick          about five
-    make bench ARGS=--full           half an hour: a day of 10 million actions, a million users too
+    make bench                       about twenty minutes, one page
+    make bench ARGS=--quick          about six
+    make bench ARGS=--full           three quarters of an hour: a day of 10 million actions too
     make bench ARGS="kernels --json"     one subject, for a machine to read
     make bench ARGS="costs --full"       what the paper's Table 2 says, on this machine
 

@@ -18,8 +18,8 @@ def costs(facts: Facts) -> str:
             (
                 "The first four ways are the steps; the others stand beside them. Recall was aimed "
                 f"at {facts['recall_aimed_for']:g}. One that is not within a hundredth of it is "
-                "marked, + where HNSW finds more at the least that it can be set to: that it "
-                "keeps as many pins in view as it is asked for (ef)."
+                "marked, + where HNSW found more at the least that was tried: it keeps as many pins "
+                "in view (ef) as it is asked for (depth), and needs no more."
             ),
             table(
                 ["way", "CPU ms a request", "recall", "candidates", "remembered", "set to"],
