@@ -17,9 +17,8 @@ def costs(facts: Facts) -> str:
             reading(facts),
             (
                 "The first four ways are the steps; the others stand beside them. Recall was aimed "
-                f"at {facts['recall_aimed_for']:g}. One that is not within a hundredth of it is "
-                "marked, + where HNSW found more at the least that was tried: it keeps as many pins "
-                "in view (ef) as it is asked for (depth), and needs no more."
+                f"at {facts['recall_aimed_for']:g}, and what is more than a hundredth off is "
+                "marked: + where HNSW finds more at the least that it can be set to."
             ),
             table(
                 ["way", "CPU ms a request", "recall", "candidates", "remembered", "set to"],

@@ -228,7 +228,7 @@ def test_a_search_is_set_no_higher_than_is_enough(monkeypatch, enough, chosen):
 def test_the_fastest_of_those_that_find_enough_is_taken():
     import tune
 
-    found = [tune.Tuned(None, {}, *one) for one in ((0.99, 3.0), (0.985, 2.0), (0.9, 1.0))]
+    found = [tune.Tuned(None, {}, *one) for one in ((1.0, 3.0), (0.995, 2.0), (0.9, 1.0))]
     assert tune.best(found) is found[1]
     assert tune.best(found[2:]) is found[2]
     worse = tune.Tuned(None, {}, 0.5, 0.1)
