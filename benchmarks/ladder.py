@@ -59,10 +59,10 @@ def reading(facts: Facts) -> str:
             ),
             (
                 f"- **Full → refined.** {digits(second)} ms became {digits(third)} ms: an index of "
-                "all pins is asked for more, and drops what is bad or alike. A walk over a graph "
-                "hardly gets shorter where pins are fewer, so more is saved in memory than in "
-                f"time: {megabytes['HNSW of refined pins, with vectors']:,} MB in place of "
-                f"{megabytes['HNSW of all pins, with vectors']:,}."
+                "all pins is asked for more, and drops what is bad or alike. Its files take "
+                f"{megabytes['HNSW of all pins, with vectors']:,} MB, those of refined pins "
+                f"{megabytes['HNSW of refined pins, with vectors']:,}: this counts where memory "
+                "decides how many machines there are."
             ),
             (
                 f"- **Centroid → medoid.** {large['hit_rate']:.0%} of the medoids were remembered "
