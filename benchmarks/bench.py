@@ -1,8 +1,8 @@
 """Bench: every benchmark in a process of its own, one after another; prints one page.
 
-    python benchmarks/bench.py                    about sixteen minutes: what make bench runs
-    python benchmarks/bench.py --quick            about five minutes
-    python benchmarks/bench.py --full             the 10^7 day and 10^6 users too; half an hour
+    python benchmarks/bench.py                    about twenty minutes: what make bench runs
+    python benchmarks/bench.py --quick            about six minutes
+    python benchmarks/bench.py --full             the 10^7 day and 10^6 users too; 45 minutes
     python benchmarks/bench.py kernels --json     one subject, for a machine to read
 
 Each subject is a program beside this one that prints JSON, and is run with one thread a library
@@ -25,7 +25,7 @@ HERE = Path(__file__).parent
 FACTS = HERE / "results.json"
 SUBJECTS = (
     "kernels", "large", "scaling", "start", "keyvalue", "staging", "days", "indexing", "retrieval",
-    "serving",
+    "serving", "costs",
 )  # fmt: skip
 SCALES = ("tiny", "quick", "usual", "full")
 

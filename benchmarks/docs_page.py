@@ -10,10 +10,11 @@ FACTS = Path(__file__).with_name("results.json")
 INTRODUCTION = """\
 What the last saved run measured on one machine. To measure yours, close other programs and run:
 
-    make bench                       about sixteen minutes, one page
-    make bench ARGS=--quick          about five
-    make bench ARGS=--full           half an hour: a day of 10 million actions, a million users too
+    make bench                       about twenty minutes, one page
+    make bench ARGS=--quick          about six
+    make bench ARGS=--full           three quarters of an hour: a day of 10 million actions too
     make bench ARGS="kernels --json"     one subject, for a machine to read
+    make bench ARGS="costs --full"       what the paper's Table 2 says, on this machine
 
 This page is made from `benchmarks/results.json`; `make bench ARGS=--save` and then `make docs`
 write both again.
@@ -45,6 +46,11 @@ NumPy code for cut, medoid and importance:
   fastest loop that we know how to write;
 - **SciPy**: `scipy.cluster.hierarchy.linkage(vectors, "ward")`;
 - **scikit-learn**: `AgglomerativeClustering` with `distance_threshold`.
+
+What a request costs is measured after Table 2 of the paper: one stream answered in four ways, each
+with one more of its techniques, and all owe the same pins. Decision
+[41](decisions/0041-table-2-is-a-ladder.md) says what is compared with what. LSH is in
+`benchmarks/lsh.py`, as fast as we could write it.
 """
 
 

@@ -5,6 +5,7 @@ from typing import Any
 
 from bars import at_a_glance, peak
 from cells import digits, milliseconds, range_of, table
+from ladder import costs
 
 OURS = "PinnerSage"
 FASTCLUSTER = "fastcluster"
@@ -452,4 +453,5 @@ SECTIONS: dict[str, Callable[[Any], str]] = {
     "indexing": indexing,
     "retrieval": retrieval,
     "serving": serving,
+    "costs": costs,
 }
