@@ -213,7 +213,7 @@ class Releases:
             if {item["type"] for item in error.errors()} == {"extra_forbidden"}:
                 raise DataError(
                     f"{self.storage.where}/{name} was written by a newer version of this code: "
-                    "upgrade this one. See several-workers.md: Upgrade."
+                    "upgrade this one. See docs/how-to/several-workers.md."
                 ) from error
             raise DataError(
                 f"{self.storage.where}/{name} is damaged: "
