@@ -18,7 +18,7 @@ def costs(facts: Facts) -> str:
             (
                 "The first four ways are the steps; the others stand beside them. Recall was aimed "
                 f"at {facts['recall_aimed_for']:g}, and what is more than a hundredth off is "
-                "marked: + where HNSW finds more at the least that it can be set to."
+                "marked: + where more is found at the least that a search can be set to."
             ),
             table(
                 ["way", "CPU ms a request", "recall", "candidates", "remembered", "set to"],
@@ -95,7 +95,10 @@ def step_cells(one: Facts) -> list[str]:
 
 def share_of(one: Facts) -> str:
     """Median in per cent, with lowest and highest."""
-    return f"{one['median']:.0%} ({one['lowest']:.0%} to {one['highest']:.0%})"
+    median, lowest, highest = (
+        f"{100 * one[name]:.3g}%" for name in ("median", "lowest", "highest")
+    )
+    return f"{median} ({lowest} to {highest})"
 
 
 def way_cells(one: Facts, facts: Facts) -> list[str]:
