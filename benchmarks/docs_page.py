@@ -49,7 +49,7 @@ NumPy code for cut, medoid and importance:
 
 What a request costs is measured after Table 2 of the paper: one stream answered in four ways, each
 with one more of its techniques, and all owe the same pins. Decision
-[41](decisions/0041-table-2-is-a-ladder.md) says what is compared with what. LSH is in
+[41](decisions/0040-table-2-is-a-ladder.md) says what is compared with what. LSH is in
 `benchmarks/lsh.py`, as fast as we could write it.
 """
 
