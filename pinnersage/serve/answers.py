@@ -324,6 +324,7 @@ def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
         403: "A key that may not give orders.",
         404: "Nothing is known of it.",
         413: "The body is too large.",
+        408: "The body did not come in time.",
         409: "The index does not know what a filter asks for; or an order that cannot be kept.",
         414: "The query is too long.",
         400: "The body is no JSON.",

@@ -18,7 +18,7 @@ from pinnersage.serve.keys import Key
 Done = TypeVar("Done")
 router = APIRouter(prefix="/v1", tags=["orders"])
 By = Annotated[Key, Depends(orders)]
-refusals = answers.problems(400, 403, 409, 413, 422)
+refusals = answers.problems(400, 403, 408, 409, 413, 422)
 
 
 @router.post("/block", responses=refusals)

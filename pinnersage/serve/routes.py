@@ -74,7 +74,7 @@ def recommendations(
 @router.post(
     "/recommendations",
     response_model=answers.ManyRecommended,
-    responses=answers.problems(400, 409, 413, 422),
+    responses=answers.problems(400, 408, 409, 413, 422),
     tags=["users"],
 )
 def recommendations_of_many(
@@ -90,7 +90,7 @@ def recommendations_of_many(
 @router.post(
     "/features",
     response_model=answers.ManyFeatures,
-    responses=answers.problems(400, 413, 422),
+    responses=answers.problems(400, 408, 413, 422),
     tags=["users"],
 )
 def features_of_many(
