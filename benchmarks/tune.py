@@ -26,7 +26,7 @@ DEEPER = [1.1 * 1.06**i for i in range(23)]
 EF = [round(16 * 1.08**i) for i in range(70)]
 PROBES = [round(4 * 1.15**i) for i in range(64)]
 HASHES = (Hash(14, 1), Hash(3, 16), Hash(2, 32), Hash(2, 64))
-"""12 and 16 planes, (3, 32) and (2, 128) were tried too, at a recall of 0.98, and took longer there."""
+"""12 and 16 planes, (3, 32) and (2, 128) were tried too, at a recall of 0.98, and took longer."""
 TABLES = (16, 32, 64)
 """8, and 128 of (2, 64), were no faster."""
 
