@@ -84,7 +84,13 @@ class Home:
     def file(self, table, content, **keys):
         """A data file of a partition."""
         with self.lake.workspace() as work:
-            rows = pa.table({"pin_id": list(range(PINS)), "title": [content] * PINS})
+            rows = pa.table(
+                {
+                    "pin_id": list(range(PINS)),
+                    "title": [content] * PINS,
+                    "image_url": [""] * PINS,
+                }
+            )
             return self.lake.add_table(rows, table, work, **keys)
 
     def stage(self, day, content="a"):

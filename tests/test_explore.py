@@ -10,7 +10,7 @@ import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from worlds import DAY, TINY, change, items_of, source_of
+from worlds import DAY, TINY, change, clock, items_of, source_of
 
 from pinnersage import config, day, explore, init, retrieve, takedown
 from pinnersage.errors import DataError
@@ -26,7 +26,7 @@ def two_days(finished_home, tmp_path_factory):
     """A home where ``NEXT`` is live, and ``DAY`` came before it."""
     home = tmp_path_factory.mktemp("two") / "home"
     shutil.copytree(finished_home, home)
-    day.run(NEXT, config.load(home), lambda _step, _report: None)
+    day.run(NEXT, clock, config.load(home), lambda _step, _report: None)
     return config.load(home)
 
 
@@ -154,7 +154,7 @@ def test_text_ids_and_images_come_as_they_are(tmp_path):
     items = items_of(world).model_copy(update={"image_url": "image_url"})
     init.run(tmp_path / "home", source_of(world), items)
     settings = config.load(tmp_path / "home")
-    day.run(DAY, settings, lambda _step, _report: None)
+    day.run(DAY, clock, settings, lambda _step, _report: None)
 
     with retrieve.open_live(settings) as reader:
         seen = explore.user(reader, settings, busiest(reader))

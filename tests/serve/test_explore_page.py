@@ -19,7 +19,7 @@ import pytest
 from browser import open_browser, requested
 from scipy.cluster.hierarchy import fcluster, linkage
 from served import KEYS, NOW, running
-from worlds import DAY, TINY, change, items_of, source_of
+from worlds import DAY, TINY, change, clock, items_of, source_of
 
 from pinnersage import config, day, explore, init, retrieve
 from pinnersage.model import cluster_actions
@@ -130,7 +130,7 @@ def two_days(world, images):
     init.run(world / "home", source_of(world), items)
     settings = change(config.load(world / "home"), model={"merge_threshold": ALPHA})
     for back in (0, 1):
-        day.run(DAY + timedelta(days=back), settings, lambda _step, _report: None)
+        day.run(DAY + timedelta(days=back), clock, settings, lambda _step, _report: None)
     keys.add("ann", "reader", KEYS["ann"], NOW, settings)
     return settings
 
