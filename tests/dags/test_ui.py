@@ -123,10 +123,24 @@ class Person:
 
         self.click(f"(//*[@data-testid='datetime-input'])[{number}]")
         for placeholder, value in (("YYYY/MM/DD", f"{day:%Y/%m/%d}"), ("HH:mm", time)):
-            box = self.find(f"//input[@placeholder='{placeholder}']")
-            box.send_keys(Keys.CONTROL, "a")
-            box.send_keys(value, Keys.TAB)
+            self.type(f"//input[@placeholder='{placeholder}']", value)
         self.browser.switch_to.active_element.send_keys(Keys.ESCAPE)
+
+    def type(self, xpath, value):
+        """Replace what stands in a field that may be drawn anew meanwhile, and leave it."""
+        from selenium.common.exceptions import StaleElementReferenceException
+        from selenium.webdriver.common.keys import Keys
+        from selenium.webdriver.support.wait import WebDriverWait
+
+        def typed(_browser):
+            field = self.find(xpath)
+            field.send_keys(Keys.CONTROL, "a")
+            field.send_keys(value)
+            return field.get_attribute("value") == value
+
+        moving = (StaleElementReferenceException,)
+        WebDriverWait(self.browser, 30, ignored_exceptions=moving).until(typed, xpath)
+        self.find(xpath).send_keys(Keys.TAB)
 
     def scroll_to(self, xpath):
         script = "arguments[0].scrollIntoView({block: 'center'})"
