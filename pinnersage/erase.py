@@ -21,15 +21,13 @@ from pinnersage import erased, parallel, queries, scrub
 from pinnersage.config import Settings
 from pinnersage.erased import RECORD, Erased, Erasure
 from pinnersage.errors import ChecksError, DataError, RefusedError, TransientError
-from pinnersage.stores import open_keyvalue, open_lake, open_storage
+from pinnersage.stores import open_keyvalue, open_lake, open_storage, watched
 from pinnersage.stores.keyvalue import KeyValueStore
-from pinnersage.stores.lake import canonical
 from pinnersage.stores.packing import key_of
 from pinnersage.takedown import canonical_id
 
 TABLES = ("actions", "medoids")
 """Tables whose rows are users'."""
-ATTEMPTS = 20
 AGAIN = 5
 """Times that a step begins again: each is a user who was erased while it ran."""
 LOCK = "erase"
@@ -143,15 +141,8 @@ def with_done(record: Erased, digest: str, at: datetime) -> Erased:
 
 
 def replaced(settings: Settings, change: Change) -> Erased:
-    """Replace the record by what a change makes of it, anew as often as others were faster."""
-    storage = erased.record_of(settings)
-    for _ in range(ATTEMPTS):
-        data = storage.read(RECORD)
-        record = erased.parsed(data, storage.where)
-        new = change(record)
-        if new == record or storage.swap(RECORD, data, canonical(new.model_dump(mode="json"))):
-            return new
-    raise TransientError(f"Others gave orders {ATTEMPTS} times meanwhile. Give it again.")
+    """Replace the record by what ``change`` makes of it; return it as it is then."""
+    return watched.replaced(erased.record_of(settings), RECORD, erased.parsed, change)
 
 
 def scrub_lake(user: str, settings: Settings) -> int:

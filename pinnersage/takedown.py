@@ -18,15 +18,13 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from pinnersage.config import Settings
-from pinnersage.errors import DataError, RefusedError, TransientError
+from pinnersage.errors import DataError, RefusedError
 from pinnersage.schema import IdType
 from pinnersage.stores import open_lake, open_storage
-from pinnersage.stores.lake import canonical
 from pinnersage.stores.storage import Storage
-from pinnersage.stores.watched import Watched
+from pinnersage.stores.watched import Watched, replaced
 
 RECORD = "pins.json"
-ATTEMPTS = 20
 
 
 class Order(BaseModel):
@@ -112,19 +110,17 @@ def order(
     if not pin.strip() or not by or not reason:
         raise RefusedError("A takedown needs a pin, a name and a reason: --by NAME --reason TEXT.")
     pin = canonical_id(pin, open_lake(settings).layout.pin_id)
-    storage = record_of(settings)
-    for _ in range(ATTEMPTS):
-        data = storage.read(RECORD)
-        orders = parsed(data, storage.where)
-        in_force = orders.blocked.get(pin)
-        if (in_force is not None) == (what == "block"):
-            given = in_force or Order(pin=pin, what=what, by=by, reason=reason, at=at)
-            return report(given, orders, changed=False)
-        new = Order(pin=pin, what=what, by=by, reason=reason, at=at.astimezone(UTC))
-        orders = Orders(orders=(*orders.orders, new))
-        if storage.swap(RECORD, data, canonical(orders.model_dump(mode="json"))):
-            return report(new, orders, changed=True)
-    raise TransientError(f"Others gave orders {ATTEMPTS} times meanwhile. Give it again.")
+    new = Order(pin=pin, what=what, by=by, reason=reason, at=at.astimezone(UTC))
+    changed = False
+
+    def with_order(orders: Orders) -> Orders:
+        nonlocal changed
+        changed = (pin in orders.blocked) != (what == "block")
+        return Orders(orders=(*orders.orders, new)) if changed else orders
+
+    orders = replaced(record_of(settings), RECORD, parsed, with_order)
+    given = new if changed else orders.blocked.get(pin, new)  # who gave it first stands
+    return report(given, orders, changed=changed)
 
 
 def canonical_id(text: str, kind: IdType, what: str = "pin") -> str:

@@ -296,7 +296,7 @@ class Erased(Answer):
     reason: str
     at: datetime
     new: Annotated[bool, Field(description="False where the order was there already.")]
-    done: Annotated[datetime, Field(description="When everything of the user was gone.")]
+    done: Annotated[datetime, Field(description="Time of the order that left nothing of them.")]
     found: Annotated[bool, Field(description="Whether there was anything of the user.")]
 
 

@@ -17,14 +17,12 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from pinnersage.config import Settings
-from pinnersage.errors import ConfigError, DataError, TransientError
+from pinnersage.errors import ConfigError, DataError
 from pinnersage.stores import open_storage
-from pinnersage.stores.lake import canonical
 from pinnersage.stores.storage import Storage
-from pinnersage.stores.watched import Watched
+from pinnersage.stores.watched import Watched, replaced
 
 RECORD = "keys.json"
-ATTEMPTS = 20
 
 Role = Literal["reader", "admin"]
 """A reader asks; an admin may also block pins and erase users."""
@@ -81,7 +79,7 @@ def add(name: str, role: Role, key: str, at: datetime, settings: Settings) -> Ke
             )
         return Keys(keys=tuple(sorted((*known.keys, new), key=lambda one: one.name)))
 
-    change(with_it, settings)
+    replaced(record_of(settings), RECORD, parsed, with_it)
     return new
 
 
@@ -95,19 +93,8 @@ def remove(name: str, settings: Settings) -> Key:
             raise ConfigError(f"There is no key {name}. See: pinnersage keys")
         return Keys(keys=tuple(one for one in known.keys if one.name != name))
 
-    change(without_it, settings)
+    replaced(record_of(settings), RECORD, parsed, without_it)
     return gone[0]
-
-
-def change(made: Callable[[Keys], Keys], settings: Settings) -> None:
-    """Replace the record by what is made of it, again if somebody else was quicker."""
-    storage = record_of(settings)
-    for _ in range(ATTEMPTS):
-        data = storage.read(RECORD)
-        new = made(parsed(data, storage.where))
-        if storage.swap(RECORD, data, canonical(new.model_dump(mode="json"))):
-            return
-    raise TransientError(f"Others changed the keys {ATTEMPTS} times meanwhile. Try it again.")
 
 
 def read(settings: Settings) -> Keys:

@@ -1,4 +1,4 @@
-"""Watched: a small record that others replace, read again when what is known of it is old.
+"""Watched: a small record that others replace: how it is replaced, and read again when it is old.
 
 For what must reach every running process within seconds: pins that were taken down, keys that were
 withdrawn. A thread that asks gets what is known while that is young enough; one thread at a time
@@ -10,13 +10,46 @@ import time
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
-from pinnersage.errors import DataError
+from pydantic import BaseModel
+
+from pinnersage.errors import DataError, TransientError
+from pinnersage.stores.lake import canonical
 from pinnersage.stores.storage import Storage
 
 SECONDS, LONGEST = 2.0, 4.0
 """For so long what was read is believed; and for so long while it is being read again."""
 
+ATTEMPTS = 20
+"""Each is milliseconds, and whoever is beaten is beaten by someone who succeeded."""
+
 Value = TypeVar("Value")
+Record = TypeVar("Record", bound=BaseModel)
+
+
+def replaced(
+    storage: Storage,
+    name: str,
+    parse: Callable[[bytes | None, str], Record],
+    change: Callable[[Record], Record],
+) -> Record:
+    """Replace a record by what ``change`` makes of it, and return that; equal: nothing is written.
+
+    By compare-and-swap: whoever was quicker is read, and ``change`` is asked again.
+
+    Raises
+    ------
+    TransientError
+        Others were quicker ``ATTEMPTS`` times.
+    """
+    for _ in range(ATTEMPTS):
+        data = storage.read(name)
+        known = parse(data, storage.where)
+        new = change(known)
+        if new == known or storage.swap(name, data, canonical(new.model_dump(mode="json"))):
+            return new
+    raise TransientError(
+        f"{storage.where}/{name}: others changed it {ATTEMPTS} times meanwhile. Try it again."
+    )
 
 
 class Watched(Generic[Value]):
