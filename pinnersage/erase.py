@@ -14,10 +14,9 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import TypeVar
 
-import duckdb
 from pydantic import BaseModel, ConfigDict
 
-from pinnersage import erased, parallel, queries, scrub
+from pinnersage import erased, parallel, scrub
 from pinnersage.config import Settings
 from pinnersage.erased import RECORD, Erased, Erasure
 from pinnersage.errors import ChecksError, DataError, RefusedError, TransientError
@@ -148,7 +147,7 @@ def replaced(settings: Settings, change: Change) -> Erased:
 def scrub_lake(user: str, settings: Settings) -> int:
     """Remove a user from every day of every table that has users; how many files were changed."""
     lake = open_lake(settings)
-    bucket = bucket_of(user, lake.layout.n_buckets)
+    bucket = lake.layout.bucket_of(user)
     folders = [
         f"{table}/{name}"
         for table in TABLES
@@ -165,14 +164,6 @@ def scrub_lake(user: str, settings: Settings) -> int:
     for table in TABLES:
         lake.storage.forget(table)
     return changed
-
-
-def bucket_of(user: str, n_buckets: int) -> int:
-    """Return the bucket that ``stage`` puts a user in."""
-    with duckdb.connect() as con:
-        sql = "SELECT ((md5_number($user) >> 64)::UBIGINT % $n_buckets)::INTEGER"
-        bucket: int = queries.scalar(con, sql, {"user": user, "n_buckets": n_buckets})
-    return bucket
 
 
 def settled(

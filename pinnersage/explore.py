@@ -6,7 +6,6 @@ made from, read for this user alone. The tree carries a medoid for every node, s
 at any merge threshold by itself, exactly. Ids are text: JavaScript would round 64-bit integers.
 """
 
-import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -271,12 +270,6 @@ def as_time(microseconds: int) -> str:
     return moment.isoformat(sep=" ", timespec="minutes")
 
 
-def bucket_of(user_id: str, n_buckets: int) -> int:
-    """Return the bucket of a user: the lower 64 bits of the MD5 of the id as text."""
-    digest = hashlib.md5(user_id.encode(), usedforsecurity=False).digest()
-    return int.from_bytes(digest[8:], "little") % n_buckets
-
-
 def id_of(lake: Lake, user_id: str) -> int | str | None:
     """Return a user's id in the type that the lake's have."""
     return as_integer(user_id) if lake.layout.user_id == "int64" else user_id
@@ -284,7 +277,7 @@ def id_of(lake: Lake, user_id: str) -> int | str | None:
 
 def read_actions(lake: Lake, reader: Reader, settings: Settings, user_id: str) -> Actions:
     """Return a user's actions as they were clustered for the release."""
-    day, bucket = reader.release.medoids.day, bucket_of(user_id, lake.layout.n_buckets)
+    day, bucket = reader.release.medoids.day, lake.layout.bucket_of(user_id)
     paths = lake.paths(*made_from(lake, reader.release, bucket), bucket=bucket)
     hers = duckdb.ColumnExpression("user_id") == duckdb.ConstantExpression(id_of(lake, user_id))
     with lake.workspace() as work, queries.connect(work / "spill", settings.run) as con:
@@ -322,7 +315,7 @@ def made_from(lake: Lake, release: Release, bucket: int) -> list[Manifest]:
 
 def medoids_of(lake: Lake, manifest: Manifest, user_id: str) -> list[dict[str, Any]]:
     """Return a user's rows of a day's medoids, most important first."""
-    bucket = bucket_of(user_id, lake.layout.n_buckets)
+    bucket = lake.layout.bucket_of(user_id)
     paths = [Path(path) for path in lake.paths(manifest, bucket=bucket)]
     if not paths:
         return []

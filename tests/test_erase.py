@@ -263,7 +263,7 @@ def test_the_bucket_of_a_user_is_the_one_that_stage_uses(settings):
     lake = open_lake(settings)
     for file in lake.require("actions", "stage", day=DAY).files:
         for user in pq.ParquetFile(lake.path(file)).read()["user_id"].unique().to_pylist():
-            assert erase.bucket_of(user, 2) == file.bucket
+            assert lake.layout.bucket_of(user) == file.bucket
 
 
 # --- at once -------------------------------------------------------------------------------------

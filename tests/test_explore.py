@@ -199,7 +199,7 @@ def test_a_users_bucket_is_the_one_that_stage_chose(opened, two_days):
     with duckdb.connect() as con:
         for user in [*users_of(opened), "ünï", "a" * 300]:
             ((expected,),) = con.sql(sql, params={"user": user}).fetchall()
-            assert explore.bucket_of(user, 4) == expected
+            assert lake.layout.bucket_of(user) == expected
     manifest = lake.require("medoids", "", day=NEXT)
     for user in users_of(opened):
         assert len(explore.medoids_of(lake, manifest, user)) == len(opened.profile(user))
@@ -341,7 +341,7 @@ def test_a_user_who_was_not_there_yesterday_has_new_clusters_only(home):
     with retrieve.open_live(home) as reader:
         user = busiest(reader)
         manifest = lake.current("medoids", day=DAY)
-        bucket = explore.bucket_of(user, lake.layout.n_buckets)
+        bucket = lake.layout.bucket_of(user)
         files = tuple(file for file in manifest.files if file.bucket != bucket)
         lake.commit(manifest.model_copy(update={"files": files}))
 

@@ -108,6 +108,11 @@ class Layout(BaseModel):
     user_id: IdType
     pin_id: IdType
 
+    def bucket_of(self, user: str) -> int:
+        """Return the bucket that ``stage`` puts a user in, by the lower 64 bits of the id's MD5."""
+        digest = hashlib.md5(user.encode(), usedforsecurity=False).digest()
+        return int.from_bytes(digest[8:], "little") % self.n_buckets
+
 
 class Lake:
     """The tables of one storage, or of one folder."""
