@@ -10,7 +10,7 @@ import numpy as np
 
 from pinnersage.errors import DataError
 from pinnersage.evaluate.histories import Floats, Integers, Vectors
-from pinnersage.evaluate.metrics.sums import Flat, Sums, cases_of, mean, summed
+from pinnersage.evaluate.metrics.sums import Flat, Sums, agree, cases_of, mean, summed
 
 
 def diversity(lists: Flat, matrix: Vectors) -> Sums:
@@ -29,13 +29,14 @@ def diversity(lists: Flat, matrix: Vectors) -> Sums:
     """
     squares = np.einsum("ij,ij->i", matrix, matrix, dtype=np.float64)
     sizes = np.diff(lists.offsets)
-    norms = np.empty(sizes.size)
+    agree(lists.rows, lists.offsets)
+    cosines = np.empty(sizes.size)
     for i, (begin, end) in enumerate(pairwise(lists.offsets.tolist())):
-        total = matrix[lists.rows[begin:end]].sum(axis=0, dtype=np.float64)
-        norms[i] = total @ total
-    cosines = norms - summed(squares[lists.rows], lists.offsets)
+        rows = lists.rows[begin:end]
+        total = matrix[rows].sum(axis=0, dtype=np.float64)
+        cosines[i] = total @ total - squares[rows].sum()
     there = sizes > 1
-    return mean(1 - cosines / np.where(there, sizes * (sizes - 1), 1), there)
+    return mean(1 - cosines / np.maximum(sizes * (sizes - 1), 1), there)
 
 
 def coverage(recommended: Flat, n_pins: int) -> float:

@@ -32,8 +32,8 @@ def threshold_for(matrix: Vectors, rate: float, n_pairs: int, seed: int) -> floa
     """Return the lowest threshold that at most a share ``rate`` of random pairs reaches.
 
     A quantile of the cosines of the pairs that ``false_match_rate`` draws with the same arguments,
-    so the share of those is never above ``rate``; it is below by less than one pair, or by pairs
-    that tie.
+    so the share of those is never above ``rate``; it is below by one pair at most, or by pairs that
+    tie.
 
     Raises
     ------

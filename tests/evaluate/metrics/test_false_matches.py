@@ -37,13 +37,13 @@ def test_random_directions_match_as_the_sphere_says():
 
 @given(st.integers(0, 5), st.integers(0, 5), st.sampled_from([0.01, 0.05, 0.3, 0.9]))
 def test_a_threshold_set_from_a_rate_has_that_rate_on_the_same_pairs(world, seed, rate):
-    """Below it by less than one pair, but for pairs that were drawn twice and tie."""
+    """Exactly: no pairs of these tie at the threshold."""
     matrix, n_pairs = naive.vectors(world, n=2_000), 500
     threshold = threshold_for(matrix, rate, n_pairs, seed)
     found = false_match_rate(matrix, threshold, n_pairs, seed)
-    assert rate - 2 / n_pairs < found <= rate
+    assert found == rate
     just_below = float(np.nextafter(np.float32(threshold), np.float32(-2)))
-    assert false_match_rate(matrix, just_below, n_pairs, seed) > rate - 1 / n_pairs
+    assert false_match_rate(matrix, just_below, n_pairs, seed) > rate
 
 
 def test_pairs_that_tie_leave_the_rate_below_and_never_above():
