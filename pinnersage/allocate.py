@@ -2,7 +2,8 @@
 
 Three policies. ``equal`` is the paper's: a few medoids are sampled, each brings as many pins.
 ``proportional`` and ``round_robin`` are ours and ask all medoids: the one gives each a share of
-the candidates by importance, the other takes them in turns, the most important medoid first.
+the candidates by importance and fills up what several brought (decision 44), the other takes them
+in turns, the most important medoid first.
 """
 
 import itertools
@@ -68,6 +69,37 @@ def merged(near: Sequence[Near], each: Sequence[int] | npt.NDArray[np.intp]) -> 
     best_first = given.at(np.lexsort((given.medoids, given.rows, -given.cosines)))
     _, first = np.unique(best_first.rows, return_index=True)
     return best_first.at(np.sort(first))
+
+
+def filled(
+    near: Sequence[Near], each: Sequence[int] | npt.NDArray[np.intp], n_candidates: int
+) -> Picks:
+    """Return candidates by shares, as many as are asked for also where neighbourhoods overlap.
+
+    The i-th pin of a medoid with a share of s candidates has its turn at (i - 1/2) / s: all shares
+    are filled at 1, and what several medoids brought is made up for by the next of each, again by
+    shares. A pin keeps the medoid of its first turn, of equal turns the first medoid's. Best first,
+    equal cosines by row.
+
+    Parameters
+    ----------
+    near : sequence of Near
+        As deep as ``n_candidates``, or the candidates may be fewer.
+    each : intp[k]
+        Above 0.
+    n_candidates : int
+    """
+    given = _one_after_another(near)
+    turns = np.concatenate(
+        [
+            np.empty(0),
+            *((np.arange(len(n.rows)) + 0.5) / s for n, s in zip(near, each, strict=True)),
+        ]
+    )
+    in_order = given.at(np.lexsort((given.medoids, turns)))
+    _, first = np.unique(in_order.rows, return_index=True)
+    taken = in_order.at(np.sort(first)[:n_candidates])
+    return taken.at(np.lexsort((taken.rows, -taken.cosines)))
 
 
 def in_turns(near: Sequence[Near], n_candidates: int) -> Picks:

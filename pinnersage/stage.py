@@ -83,9 +83,7 @@ def stage_window(day: date, window: list[date], settings: Settings) -> StageRepo
         )
     days = [d for d in window if d == day or not staged_rows(lake, d)]
     try:
-        for span in spans(days[1:], one_by_one=source.by_day(settings.source)):
-            if source.files(settings.source, span[0]) or not source.by_day(settings.source):
-                stage_span(lake, layout, settings, span)  # a file that comes later is staged then
+        stage_days(lake, layout, settings, days[1:])
         stage_span(lake, layout, settings, [day])
     except DataError as error:
         raise reported(day, error, settings) from error
@@ -99,6 +97,30 @@ def stage_window(day: date, window: list[date], settings: Settings) -> StageRepo
         window_days_missing=missing,
         version=manifest.version,
     )
+
+
+def run_missing(days: list[date], settings: Settings) -> int:
+    """Stage those of some days that are not staged yet; return how many that were.
+
+    Days that are there stay as they are, and a day without a file is none.
+    """
+    lake = open_lake(settings)
+    missing = [day for day in days if lake.current("actions", day=day) is None]
+
+    def stage_missing() -> int:
+        stage_days(lake, lake.layout, settings, missing)
+        return sum(lake.current("actions", day=day) is not None for day in missing)
+
+    own = erase.own_days("actions", missing, settings)
+    return erase.settled(stage_missing, settings, own) if missing else 0
+
+
+def stage_days(lake: Lake, layout: Layout, settings: Settings, days: list[date]) -> None:
+    """Stage days, those that follow each other in one pass; a file that comes later is staged then."""
+    by_day = source.by_day(settings.source)
+    for span in spans(days, one_by_one=by_day):
+        if source.files(settings.source, span[0]) or not by_day:
+            stage_span(lake, layout, settings, span)
 
 
 def reported(day: date, error: DataError, settings: Settings) -> ChecksError:

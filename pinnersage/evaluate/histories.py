@@ -27,6 +27,18 @@ class Histories(NamedTuple):
     now_us: npt.NDArray[np.int64]
     """int64[n]: that moment, microseconds since 1970, UTC."""
 
+    def of(self, users: slice) -> "Histories":
+        """Return a range of the users."""
+        offsets = self.offsets[users.start : users.stop + 1]
+        actions = slice(offsets[0], offsets[-1])
+        return Histories(
+            offsets=offsets - offsets[0],
+            rows=self.rows[actions],
+            ages_days=self.ages_days[actions],
+            users=self.users[users],
+            now_us=self.now_us[users],
+        )
+
 
 class Represented(NamedTuple):
     """n users as vectors with weights; a user may have none."""
@@ -51,3 +63,19 @@ class Model(Protocol):
 
     def learn(self, until_us: int) -> None:
         """Take in what happened before a moment; called after each test day, in order."""
+
+
+def gathered(begins: Integers, sizes: Integers) -> tuple[Integers, Integers]:
+    """Return the offsets of ranges put one after another, and each place that they hold.
+
+    Parameters
+    ----------
+    begins, sizes : intp[n]
+        Range i is ``begins[i] .. begins[i] + sizes[i] - 1``.
+
+    Returns
+    -------
+    tuple of intp[n + 1] and intp[sum of sizes]
+    """
+    offsets = np.concatenate([[0], np.cumsum(sizes)]).astype(np.intp)
+    return offsets, np.arange(offsets[-1]) + np.repeat(begins - offsets[:-1], sizes)

@@ -1,0 +1,133 @@
+"""Models: the paper's ways to make vectors of a user's past (sections 3 and 5.3).
+
+A model is one small class with a ``name`` and ``represent``; docs/how-to/add-a-model.md shows one.
+Those here learn nothing: the past that they are handed grows from day to day, and that is all.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from pinnersage.evaluate.histories import Floats, Histories, Integers, Represented, Vectors
+from pinnersage.model import UserClusters, cluster_users
+
+SHORT = 1e-6
+"""A mean of unit vectors below this length has no direction."""
+
+
+class Fixed:
+    """A model that learns nothing from day to day."""
+
+    def learn(self, until_us: int) -> None:
+        """Do nothing: what is known of users comes with their histories."""
+
+
+@dataclass(frozen=True)
+class LastPin(Fixed):
+    """The pin of the last action (section 3, baseline 1); of several at one time, the last row."""
+
+    matrix: Vectors
+    name: str = "Last pin"
+
+    def represent(self, histories: Histories) -> Represented:
+        """Return one vector a user."""
+        rows = histories.rows[histories.offsets[1:] - 1]
+        return one_each(self.matrix[rows], rows)
+
+
+@dataclass(frozen=True)
+class DecayAverage(Fixed):
+    """The decayed average of the pins, ∝ Σ exp(-λ·age)·P (section 3, baseline 2)."""
+
+    matrix: Vectors
+    decay_per_day: float
+
+    @property
+    def name(self) -> str:
+        """The row's name."""
+        return f"Decay average, λ = {self.decay_per_day:g}"
+
+    def represent(self, histories: Histories) -> Represented:
+        """Return one vector a user."""
+        weights = np.exp(-self.decay_per_day * histories.ages_days)
+        return one_each(means(self.matrix, histories.rows, weights, histories.offsets))
+
+
+@dataclass(frozen=True)
+class PinnerSage(Fixed):
+    """Ward's clusters, a vector each, weighed by importance (Algorithm 2)."""
+
+    matrix: Vectors
+    merge_threshold: float
+    decay_per_day: float = 0.01
+    embedding: str = "medoid"
+    """``medoid`` (eq. 2) or ``centroid``."""
+    threads: int = 1
+    name: str = "PinnerSage"
+
+    def represent(self, histories: Histories) -> Represented:
+        """Return one vector a cluster."""
+        clusters = self.clusters(histories)
+        rows = histories.rows[clusters.medoids]
+        vectors = self.matrix[rows]
+        if self.embedding == "centroid":
+            rows = np.full(rows.size, -1, np.intp)
+            vectors = centroids(self.matrix, histories, clusters)
+        return Represented(clusters.offsets, vectors, clusters.importance, rows)
+
+    def clusters(self, histories: Histories) -> UserClusters:
+        """Return the users' clusters."""
+        return cluster_users(
+            self.matrix,
+            histories.offsets,
+            histories.ages_days,
+            rows=histories.rows,
+            merge_threshold=self.merge_threshold,
+            decay_per_day=self.decay_per_day,
+            threads=self.threads,
+        )
+
+
+def one_each(vectors: Vectors, rows: Integers | None = None) -> Represented:
+    """Return users of one vector each."""
+    n = len(vectors)
+    none = np.full(n, -1, np.intp)
+    return Represented(np.arange(n + 1), vectors, np.ones(n), none if rows is None else rows)
+
+
+def means(matrix: Vectors, rows: Integers, weights: Floats, offsets: Integers) -> Vectors:
+    """Return the weighted mean of ranges of rows, each of unit length.
+
+    Where vectors cancel out to nothing, the last one stands for them.
+    """
+    sums = np.empty((offsets.size - 1, matrix.shape[1]), np.float64)
+    for i, (begin, end) in enumerate(zip(offsets[:-1], offsets[1:], strict=True)):
+        sums[i] = weights[begin:end] @ matrix[rows[begin:end]].astype(np.float64)
+    lengths = np.sqrt(np.einsum("ij,ij->i", sums, sums))
+    gone = lengths < SHORT
+    sums[gone] = matrix[rows[offsets[1:][gone] - 1]]
+    lengths[gone] = 1.0
+    return np.asarray(sums / lengths[:, None], np.float32)
+
+
+def cluster_of_actions(histories: Histories, clusters: UserClusters) -> Integers:
+    """Return the cluster of each action, counted over all users."""
+    sizes = np.diff(histories.offsets)
+    return np.asarray(clusters.labels + np.repeat(clusters.offsets[:-1], sizes), np.intp)
+
+
+def centroids(matrix: Vectors, histories: Histories, clusters: UserClusters) -> Vectors:
+    """Return the mean of each cluster's actions, of unit length."""
+    order, offsets = by_cluster(histories, clusters)
+    return means(matrix, histories.rows[order], np.ones(order.size), offsets)
+
+
+def by_cluster(histories: Histories, clusters: UserClusters) -> tuple[Integers, Integers]:
+    """Return the actions by cluster, and where each cluster of each user begins among them.
+
+    Within a cluster the actions stand as they do in the history, oldest first.
+    """
+    of = cluster_of_actions(histories, clusters)
+    order = np.argsort(of, kind="stable")
+    sizes = np.bincount(of, minlength=clusters.medoids.size)
+    return order, np.concatenate([[0], np.cumsum(sizes)]).astype(np.intp)
