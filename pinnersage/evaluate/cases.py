@@ -59,6 +59,15 @@ class Cases(NamedTuple):
         """How many cases there are."""
         return int(self.day.size)
 
+    @property
+    def end_us(self) -> int:
+        """The first moment after the last day."""
+        return start_us(self.days[-1]) + DAY_US
+
+    def day_of(self, case: int) -> date:
+        """Return the day of a case."""
+        return self.days[int(self.day[case])]
+
     def by_day(self) -> Iterator["Cases"]:
         """Yield the cases of each day, in order; a day may have none."""
         for number, day in enumerate(self.days):
@@ -101,12 +110,12 @@ def of_days(log: Log, days: Sequence[date], window_days: int) -> Cases:
         day=np.repeat(np.arange(len(days)), [part.n for part in parts]),
         histories=_together([part.histories for part in parts]),
         targets=Targets(
-            offsets=_offsets(np.concatenate([np.diff(p.targets.offsets) for p in parts])),
+            offsets=offsets_of(np.concatenate([np.diff(p.targets.offsets) for p in parts])),
             rows=np.concatenate([p.targets.rows for p in parts]),
             new=np.concatenate([p.targets.new for p in parts]),
         ),
         seen=Seen(
-            offsets=_offsets(np.concatenate([np.diff(p.seen.offsets) for p in parts])),
+            offsets=offsets_of(np.concatenate([np.diff(p.seen.offsets) for p in parts])),
             rows=np.concatenate([p.seen.rows for p in parts]),
         ),
         left_out={NO_PAST: without},
@@ -156,11 +165,15 @@ def _seen(log: Log, users: Integers, begin: Integers) -> Seen:
     cases = np.repeat(np.arange(users.size), np.diff(offsets))
     keys = np.unique(cases * len(log.pin_ids) + log.rows[places])
     cases, rows = np.divmod(keys, len(log.pin_ids))
-    return Seen(_offsets(np.bincount(cases, minlength=users.size)), rows.astype(np.intp))
+    return Seen(offsets_of(np.bincount(cases, minlength=users.size)), rows.astype(np.intp))
+
+
+def targets_of(log: Log, users: Integers, begin: Integers, end: Integers) -> Targets:
+    """Return what users did in ranges of the log, each pin once; new is what was never before."""
+    return _targets(log, users, begin, end, _seen(log, users, begin))
 
 
 def _targets(log: Log, users: Integers, begin: Integers, end: Integers, seen: Seen) -> Targets:
-    """Return what users did in ranges of the log, each pin once."""
     n_pins = len(log.pin_ids)
     offsets, places = gathered(begin, end - begin)
     cases = np.repeat(np.arange(users.size), np.diff(offsets))
@@ -169,7 +182,7 @@ def _targets(log: Log, users: Integers, begin: Integers, end: Integers, seen: Se
     rows, cases = log.rows[places[once]], cases[once]
     known = np.repeat(np.arange(users.size), np.diff(seen.offsets)) * n_pins + seen.rows
     return Targets(
-        offsets=_offsets(np.bincount(cases, minlength=users.size)),
+        offsets=offsets_of(np.bincount(cases, minlength=users.size)),
         rows=rows,
         new=~np.isin(cases * n_pins + rows, known),
     )
@@ -179,8 +192,9 @@ def _together(parts: Sequence[Histories]) -> Histories:
     """Return some histories as one."""
     joined = {name: np.concatenate([getattr(p, name) for p in parts]) for name in Histories._fields}
     sizes = np.concatenate([np.diff(part.offsets) for part in parts])
-    return Histories(**(joined | {"offsets": _offsets(sizes)}))
+    return Histories(**(joined | {"offsets": offsets_of(sizes)}))
 
 
-def _offsets(sizes: Integers) -> Integers:
+def offsets_of(sizes: Integers) -> Integers:
+    """Return where each of some lists begins, put one after another."""
     return np.concatenate([[0], np.cumsum(sizes)]).astype(np.intp)

@@ -11,6 +11,7 @@ import numpy.typing as npt
 Integers = npt.NDArray[np.intp]
 Floats = npt.NDArray[np.float64]
 Vectors = npt.NDArray[np.float32]
+Flags = npt.NDArray[np.bool_]
 
 
 class Histories(NamedTuple):

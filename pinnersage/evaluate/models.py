@@ -5,6 +5,7 @@ Those here learn nothing: the past that they are handed grows from day to day, a
 """
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
@@ -51,6 +52,19 @@ class DecayAverage(Fixed):
         """Return one vector a user."""
         weights = np.exp(-self.decay_per_day * histories.ages_days)
         return one_each(means(self.matrix, histories.rows, weights, histories.offsets))
+
+
+@dataclass(frozen=True)
+class EveryPin(Fixed):
+    """Every past pin is a vector: the oracle picks the nearest (section 3, baseline 3)."""
+
+    matrix: Vectors
+    name: str = "Oracle"
+
+    def represent(self, histories: Histories) -> Represented:
+        """Return one vector an action, all of one weight."""
+        rows = histories.rows
+        return Represented(histories.offsets, self.matrix[rows], np.ones(rows.size), rows)
 
 
 @dataclass(frozen=True)
@@ -101,7 +115,7 @@ def means(matrix: Vectors, rows: Integers, weights: Floats, offsets: Integers) -
     Where vectors cancel out to nothing, the last one stands for them.
     """
     sums = np.empty((offsets.size - 1, matrix.shape[1]), np.float64)
-    for i, (begin, end) in enumerate(zip(offsets[:-1], offsets[1:], strict=True)):
+    for i, (begin, end) in enumerate(pairwise(offsets)):
         sums[i] = weights[begin:end] @ matrix[rows[begin:end]].astype(np.float64)
     lengths = np.sqrt(np.einsum("ij,ij->i", sums, sums))
     gone = lengths < SHORT

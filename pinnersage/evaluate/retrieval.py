@@ -1,18 +1,19 @@
 """Retrieval: how well a model's candidates cover what users then did (section 5.3.1, Table 4).
 
 Each case is asked twice. Under ``all`` every pin may be a candidate, as in the paper, and all that
-the user did counts, or her repeats alone. Under ``new`` what she had acted on before the day is left out
-for every model alike, as whoever recommends new things does, and new pins count.
+the user did counts, or her repeats alone. Under ``new`` what she had acted on before the day is
+left out for every model alike, as whoever recommends new things does, and new pins count.
 """
 
 from collections.abc import Callable, Iterator, Sequence
 from typing import Literal, NamedTuple
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from pinnersage import parallel
 from pinnersage.evaluate import metrics
-from pinnersage.evaluate.cases import DAY_US, Cases, Targets, start_us
+from pinnersage.evaluate.cases import Cases, Targets
 from pinnersage.evaluate.histories import Integers, Model, Represented, Vectors
 from pinnersage.evaluate.metrics import Lists, Sums, Which
 from pinnersage.evaluate.policies import BUDGETS, Budget, Policy, ask, candidates
@@ -35,6 +36,8 @@ class Protocol(NamedTuple):
     """Cosine from which a candidate is relevant to an action."""
     seed: int = 0
     threads: int = 1
+    tracks: tuple[Track, ...] = TRACKS
+    budgets: tuple[Budget, ...] = BUDGETS
 
 
 class Key(NamedTuple):
@@ -73,7 +76,7 @@ def run(
     searcher: Searcher,
     policies: Sequence[Policy],
     protocol: Protocol,
-    progress: Callable[[int], None] = lambda day: None,
+    progress: Callable[[int], None] | None = None,
 ) -> Retrieval:
     """Measure a model on days in order; it learns from each day once that day is measured.
 
@@ -87,16 +90,18 @@ def run(
     policies : sequence of Policy
     protocol : Protocol
     progress : callable
-        Told the number of days that are done.
+        Told how many days are done, after each.
     """
     parts = []
-    for number, one in enumerate(cases.by_day()):
-        if one.n:
-            represented = model.represent(one.histories)
-            asked = list(_ask_all(represented, one, user_ids, searcher, policies, protocol))
-            parts.append(_measured(asked, one.targets, represented, searcher.matrix, protocol))
-        model.learn(start_us(one.days[0]) + DAY_US)
-        progress(number + 1)
+    with threadpool_limits(1, user_api="blas"):  # small products: more threads wait for each other
+        for number, one in enumerate(cases.by_day()):
+            if one.n:
+                represented = model.represent(one.histories)
+                asked = list(_ask_all(represented, one, user_ids, searcher, policies, protocol))
+                parts.append(_measured(asked, one.targets, represented, searcher.matrix, protocol))
+            model.learn(one.end_us)
+            if progress:
+                progress(number + 1)
     return _joined(parts)
 
 
@@ -118,15 +123,15 @@ def _ask_all(
         vectors, weights = represented.vectors[begin:end], represented.weights[begin:end]
         seen = cases.seen.rows[cases.seen.offsets[case] : cases.seen.offsets[case + 1]]
         user = user_ids[int(cases.histories.users[case])]
-        day = cases.days[int(cases.day[case])].isoformat()
+        day = cases.day_of(case).isoformat()
         asked = Asked({}, {}, {})
-        for track in TRACKS:
+        for track in protocol.tracks:
             without = seen if track == "new" else seen[:0]
             found = searcher.search(vectors, protocol.n_candidates, without)
             for policy in policies:
                 rng = generator(user, day, protocol.seed)
                 chosen, shares = ask(weights, policy, protocol.n_candidates, rng)
-                for budget in BUDGETS:
+                for budget in protocol.budgets:
                     key = Key(policy.name, budget)
                     rows = candidates(found, chosen, shares, protocol.n_candidates, budget)
                     asked.lists[key, track] = rows
@@ -149,17 +154,21 @@ def _measured(
     measured: dict[Key, dict[str, Sums]] = {}
     come = dict[Key, Integers]()
     for key in asked[0].read:
-        lists = {track: together([one.lists[key, track] for one in asked]) for track in TRACKS}
-        measured[key] = {
-            **_of(lists["all"], targets, "all", matrix, protocol),
-            **_of(lists["all"], targets, "repeats", matrix, protocol),
-            **_of(lists["new"], targets, "new", matrix, protocol),
-            "diversity": metrics.diversity(lists["all"], matrix),
-            "candidates": each(np.diff(lists["all"].offsets)),
+        found = {
             "neighbours read": each([one.read[key] for one in asked]),
             "searches": each([one.searches[key] for one in asked]),
         }
-        come[key] = np.unique(lists["all"].rows)
+        for track in protocol.tracks:
+            lists = together([one.lists[key, track] for one in asked])
+            if track == "new":
+                found |= _of(lists, targets, "new", matrix, protocol)
+                continue
+            found |= _of(lists, targets, "all", matrix, protocol)
+            found |= _of(lists, targets, "repeats", matrix, protocol)
+            found["diversity"] = metrics.diversity(lists, matrix)
+            found["candidates"] = each(np.diff(lists.offsets))
+            come[key] = np.unique(lists.rows)
+        measured[key] = found
     return Retrieval(
         measured,
         come,
@@ -198,16 +207,15 @@ def each(values: Sequence[int] | Integers) -> Sums:
 
 def _joined(parts: Sequence[Retrieval]) -> Retrieval:
     """Return what all days measure."""
-    keys = parts[0].measured if parts else {}
     return Retrieval(
         {
             key: {
                 name: joined([p.measured[key][name] for p in parts])
                 for name in parts[0].measured[key]
             }
-            for key in keys
+            for key in parts[0].measured
         },
-        {key: np.unique(np.concatenate([p.come[key] for p in parts])) for key in keys},
+        {key: np.unique(np.concatenate([p.come[key] for p in parts])) for key in parts[0].come},
         joined([part.interests for part in parts]),
         joined([part.vectors for part in parts]),
     )

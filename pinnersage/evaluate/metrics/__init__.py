@@ -28,7 +28,7 @@ from pinnersage.evaluate.metrics.retrieval import (
     recall,
     relevance,
 )
-from pinnersage.evaluate.metrics.sums import Flat, Lists, Sums, Which, chosen, counted
+from pinnersage.evaluate.metrics.sums import Flat, Lists, Sums, Which, chosen, counted, proportion
 
 __all__ = [
     "Flat",
@@ -49,6 +49,7 @@ __all__ = [
     "mrr",
     "ndcg",
     "places",
+    "proportion",
     "r_precision",
     "ranks",
     "recall",
