@@ -9,6 +9,8 @@ from itertools import pairwise
 
 import numpy as np
 
+from pinnersage.evaluate import clusterers
+from pinnersage.evaluate.clusterers import Clusterer, Embedding
 from pinnersage.evaluate.histories import Floats, Histories, Integers, Represented, Vectors
 from pinnersage.model import UserClusters, cluster_users
 
@@ -74,7 +76,7 @@ class PinnerSage(Fixed):
     matrix: Vectors
     merge_threshold: float
     decay_per_day: float = 0.01
-    embedding: str = "medoid"
+    embedding: Embedding = "medoid"
     """``medoid`` (eq. 2) or ``centroid``."""
     threads: int = 1
     name: str = "PinnerSage"
@@ -145,3 +147,26 @@ def by_cluster(histories: Histories, clusters: UserClusters) -> tuple[Integers, 
     order = np.argsort(of, kind="stable")
     sizes = np.bincount(of, minlength=clusters.medoids.size)
     return order, np.concatenate([[0], np.cumsum(sizes)]).astype(np.intp)
+
+
+@dataclass(frozen=True)
+class Grouped(Fixed):
+    """Another library's clusters with the medoids and importance of PinnerSage."""
+
+    matrix: Vectors
+    clusterer: Clusterer
+    name: str
+    decay_per_day: float = 0.01
+    embedding: Embedding = "medoid"
+    threads: int = 1
+
+    def represent(self, histories: Histories) -> Represented:
+        """Return one vector a cluster."""
+        labels = clusterers.label(histories, self.matrix, self.clusterer, threads=self.threads)
+        return clusterers.summarise(
+            histories,
+            self.matrix,
+            labels,
+            embedding=self.embedding,
+            decay_per_day=self.decay_per_day,
+        )
