@@ -77,7 +77,8 @@ def complete(merge_threshold: float) -> Clusterer:
 def hdbscan(min_cluster_size: int) -> Clusterer:
     """Return HDBSCAN (scikit-learn); what it calls noise is a cluster of one.
 
-    One cluster may be all there is. Repeats of a pin change nothing.
+    It finds two clusters or more, or none, as is the library's default: to allow a single one did
+    far worse where there is noise. Repeats of a pin change nothing.
     """
     if min_cluster_size < 2:  # noqa: PLR2004
         raise ConfigError(f"min_cluster_size is {min_cluster_size} (limit: at least 2).")
@@ -88,7 +89,7 @@ def hdbscan(min_cluster_size: int) -> Clusterer:
         m = len(points)
         if m < min_cluster_size:
             return np.arange(m)
-        found = HDBSCAN(min_cluster_size, allow_single_cluster=True, copy=True).fit(points)
+        found = HDBSCAN(min_cluster_size, copy=True).fit(points)
         alone = found.labels_ < 0
         return _numbered(np.where(alone, m + np.arange(m), found.labels_))
 
