@@ -320,6 +320,44 @@ def sweep(
     console.print(f"Of each group: clusters per user, median / 90 % / most. As a page: {page}")
 
 
+@app.command()
+def evaluate(
+    until: Annotated[
+        date, typer.Option(parser=parse_day, metavar="DAY", help="The last test day.")
+    ],
+    test_days: Annotated[
+        int | None, typer.Option(help="Days that models are measured on.", show_default=SETTING)
+    ] = None,
+    tuning_days: Annotated[
+        int | None, typer.Option(help="Days before them, to choose on.", show_default=SETTING)
+    ] = None,
+    n_candidates: Annotated[
+        int | None, typer.Option(help="Candidates of a user.", show_default=SETTING)
+    ] = None,
+    sequence: Annotated[
+        bool, typer.Option("--sequence", help="Also train GRU, LSTM and HierTCN.")
+    ] = False,
+    home: Home = None,
+    as_json: AsJson = False,
+) -> None:
+    """Repeat the paper's experiments on your own data: does PinnerSage retrieve better?"""
+    from pinnersage.evaluate import evaluation, report
+
+    settings = settings_of(home).with_evaluation(
+        test_days=test_days,
+        tuning_days=tuning_days,
+        n_candidates=n_candidates,
+        sequence_models=("GRU", "LSTM", "HierTCN") if sequence else None,
+    )
+    found = evaluation.run(until, settings, lambda text: stderr.print(text, style="dim"))
+    page = report.write(found, open_storage(settings))
+    if as_json:
+        tell(found, as_json=True)
+        return
+    console.print(report.markdown(found).decode(), markup=False, highlight=False)
+    console.print(f"As a page: {page}")
+
+
 def shown(value: float | None, form: str = ",") -> str:
     """Return a number as a table shows it."""
     return "-" if value is None else format(value, form)

@@ -225,6 +225,40 @@ class FeaturesConfig(Section):
     """Days from the end of a release's day to when it gives no features any more."""
 
 
+SequenceName = Literal["GRU", "LSTM", "HierTCN"]
+
+
+class EvaluationConfig(Section):
+    """How models are measured on later actions (paper, section 5.3)."""
+
+    test_days: PositiveInt = 30
+    """Days that models are measured on, one after another."""
+    tuning_days: PositiveInt = 30
+    """Days before them, on which merge threshold, policy and decay are chosen."""
+    history_days: PositiveInt = 365
+    """Days before those, from which models learn and by which a pin is new or a repeat."""
+    n_candidates: PositiveInt = 400
+    """Candidates of a user, 400 in the paper; a few per cent of the pins where these are few."""
+    cosine_threshold: Annotated[float, Field(ge=-1, le=1)] = 0.8
+    """Cosine from which a candidate is relevant to an action, 0.8 in the paper."""
+    false_match_rate: Share = 0.0
+    """Share of random pairs of pins that the cosine threshold is set from; 0: it stands as it is."""
+    merge_thresholds: Annotated[tuple[NonNegative, ...], Field(min_length=1)] = (
+        0.25,
+        0.5,
+        1.0,
+        1.5,
+        2.5,
+    )
+    """Merge thresholds that are tried on the tuning days."""
+    sequence_models: tuple[SequenceName, ...] = ()
+    """Which of GRU, LSTM and HierTCN are trained; they need the extra ``sequence``."""
+    max_users: NonNegativeInt = 0
+    """Most users; of more, those whose ids have the smallest MD5; 0: all."""
+    seed: NonNegativeInt = 0
+    """Of all chance: samples of medoids, random pins, bootstrap, training."""
+
+
 class AlertConfig(Section):
     """Who hears of a failure, and from when on the live release is late."""
 
@@ -285,6 +319,7 @@ class Settings(BaseSettings):
     retrieval: RetrievalConfig = RetrievalConfig()
     service: ServiceConfig = ServiceConfig()
     features: FeaturesConfig = FeaturesConfig()
+    evaluation: EvaluationConfig = EvaluationConfig()
     alerts: AlertConfig = AlertConfig()
     retention: RetentionConfig = RetentionConfig()
     run: RunConfig = RunConfig()
@@ -315,6 +350,21 @@ class Settings(BaseSettings):
         except ValidationError as error:
             raise ConfigError(f"The run's parameters: {_problems(error)}.") from error
         return self.model_copy(update={"model": model})
+
+    def with_evaluation(self, **changes: Any) -> "Settings":
+        """Return the same settings with keys of ``[evaluation]`` changed; None changes nothing.
+
+        Raises
+        ------
+        ConfigError
+            A value out of its limits.
+        """
+        asked = {name: value for name, value in changes.items() if value is not None}
+        try:
+            changed = EvaluationConfig.model_validate(self.evaluation.model_dump() | asked)
+        except ValidationError as error:
+            raise ConfigError(f"What is asked of the evaluation: {_problems(error)}.") from error
+        return self.model_copy(update={"evaluation": changed})
 
 
 def home_from_environment() -> Path:

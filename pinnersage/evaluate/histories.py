@@ -57,7 +57,9 @@ class Represented(NamedTuple):
 class Model(Protocol):
     """A model of users: what a row of a table stands for."""
 
-    name: str
+    @property
+    def name(self) -> str:
+        """What it is called."""
 
     def represent(self, histories: Histories) -> Represented:
         """Return the users as vectors."""

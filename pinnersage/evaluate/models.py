@@ -6,6 +6,7 @@ Those here learn nothing: the past that they are handed grows from day to day, a
 
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Self
 
 import numpy as np
 
@@ -20,6 +21,10 @@ SHORT = 1e-6
 
 class Fixed:
     """A model that learns nothing from day to day."""
+
+    def __deepcopy__(self, memo: dict[int, object]) -> Self:
+        """Return itself: nothing changes it."""
+        return self
 
     def learn(self, until_us: int) -> None:
         """Do nothing: what is known of users comes with their histories."""

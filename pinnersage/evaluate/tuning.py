@@ -76,9 +76,7 @@ class Tuner:
             key=lambda one: value(measured[one[0]], one[1]),
         )
         decays = {
-            decay: measured[alpha]
-            if decay == PAPER_DECAY
-            else self._ward(alpha, decay, (policy,))
+            decay: measured[alpha] if decay == PAPER_DECAY else self._ward(alpha, decay, (policy,))
             for decay in DECAYS
         }
         complete = {limit: self._complete(limit, policy) for limit in merge_thresholds}

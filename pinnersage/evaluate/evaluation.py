@@ -1,0 +1,467 @@
+"""Evaluation: all of the paper's offline experiments over one stretch of days.
+
+The days in order: what models may learn from; the cut; the *tuning days*, on which everything is
+chosen; the *test days*, which are measured one after another, each taken in by the models once it is
+over. Embeddings are those that were valid at the cut, so that none was made from a judged day.
+"""
+
+import hashlib
+import importlib.metadata
+from collections.abc import Callable, Sequence
+from datetime import date, timedelta
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from pinnersage.config import Settings
+from pinnersage.errors import DataError
+from pinnersage.evaluate import (
+    candidate_ranking,
+    cases,
+    clusterers,
+    curves,
+    lineup,
+    metrics,
+    next_action,
+    paper,
+    retrieval,
+    tables,
+    threshold,
+    tuning,
+)
+from pinnersage.evaluate import log as logs
+from pinnersage.evaluate.cases import Cases
+from pinnersage.evaluate.histories import Model
+from pinnersage.evaluate.kept import Kept
+from pinnersage.evaluate.lineup import Entry
+from pinnersage.evaluate.log import Log
+from pinnersage.evaluate.metrics import Lists, Sums
+from pinnersage.evaluate.models import EveryPin, Grouped
+from pinnersage.evaluate.policies import BUDGETS, PAPER, POLICIES, Budget, Policy
+from pinnersage.evaluate.results import Choice, EvaluationReport, Table, Training
+from pinnersage.evaluate.retrieval import Key, Protocol, Retrieval
+from pinnersage.evaluate.search import Exact
+from pinnersage.evaluate.tables import Frame, Measured
+from pinnersage.evaluate.tuning import Tuned
+from pinnersage.stores.lake import canonical
+from pinnersage.version import __version__
+
+Progress = Callable[[str], None]
+LIBRARIES = ("duckdb", "numba", "numpy", "scikit-learn", "scipy")
+LARGE_SHARE = 0.05
+"""Candidates as a share of all pins, from which a note says that they are many."""
+IMPRESSIONS = "No impressions: Table 5 ranks actions against random pins."
+AFTER_THE_FACT = (
+    "The best model of one vector is taken by its value on the test days; the chosen one was chosen "
+    "before them. That favours the former."
+)
+ABOUT_RETRIEVAL: dict[Budget, str] = {
+    "equal cost": "Every model reads as many neighbours; where several vectors bring the same pin, "
+    "the set is smaller (section 5.3.1). Of new items, whatever the user had acted on before is "
+    "left out for every model.",
+    "equal candidates": "Every model gives as many candidates: what several vectors bring is made "
+    "up for by their next neighbours. Of new items, whatever the user had acted on before is left "
+    "out for every model.",
+}
+
+DAY = timedelta(days=1)
+RANDOM_PAIRS = 1_000_000
+RELEVANT = ("relevance, all", "recall, all", "relevance, new", "recall, new")
+RETRIEVAL = (
+    *RELEVANT,
+    "relevance, repeats",
+    "recall, repeats",
+    "hit rate, new",
+    "ndcg, new",
+    "mrr, new",
+    "diversity",
+    "candidates",
+    "searches",
+)
+RANKING = tuple(
+    f"{measure}, {which}"
+    for which in candidate_ranking.WHICH
+    for measure in ("r-precision", "reciprocal rank")
+)
+
+
+class Span(NamedTuple):
+    """The days of an evaluation; each pair is the first and the last."""
+
+    log: tuple[date, date]
+    tuning: tuple[date, date]
+    test: tuple[date, date]
+
+
+def span_of(last: date, settings: Settings) -> Span:
+    """Return the days of an evaluation whose last test day is ``last``."""
+    asked = settings.evaluation
+    test = last - DAY * (asked.test_days - 1)
+    cut = test - DAY * asked.tuning_days
+    return Span((cut - DAY * asked.history_days, last), (cut, test - DAY), (test, last))
+
+
+def run(last: date, settings: Settings, progress: Progress) -> EvaluationReport:
+    """Evaluate every model, the last test day being ``last``.
+
+    What is measured is kept in the home's folder ``evaluation``, so that an evaluation which was
+    interrupted goes on; the same input, settings and code give the same numbers.
+
+    Raises
+    ------
+    DataError
+        There are no embeddings from before the cut, or nobody acted on the days.
+    """
+    span = span_of(last, settings)
+    progress(f"reading {span.log[0]} to {span.log[1]}")
+    log = logs.read(*span.log, span.tuning[0], settings, settings.evaluation.max_users)
+    return Evaluation(log, span, settings, progress).report()
+
+
+class Trained(NamedTuple):
+    """Sequence models, ready to be measured."""
+
+    singles: list[Entry]
+    several: list[Entry]
+    """As the embedding of clusters."""
+    curves: list[Training]
+
+
+class Evaluation:
+    """One evaluation under way."""
+
+    def __init__(self, log: Log, span: Span, settings: Settings, progress: Progress) -> None:
+        asked = settings.evaluation
+        self.log, self.span, self.settings, self.progress = log, span, settings, progress
+        self.seed, self.threads = asked.seed, settings.run.threads
+        self.user_ids: list[int | str] = log.user_ids.to_pylist()
+        self.searcher = Exact(log.matrix)
+        limit = asked.cosine_threshold
+        if asked.false_match_rate:
+            limit = metrics.threshold_for(
+                log.matrix, asked.false_match_rate, RANDOM_PAIRS, self.seed
+            )
+        self.protocol = Protocol(asked.n_candidates, limit, self.seed, self.threads)
+        depends = [
+            log.digest,
+            __version__,
+            span,
+            asked.model_dump(exclude={"sequence_models"}),
+            settings.model.window_days,
+        ]
+        digest = hashlib.sha256(repr(depends).encode()).hexdigest()[:16]
+        self.kept = Kept(settings.home / "evaluation" / digest, digest)
+        self.tuning = self._cases(span.tuning)
+        self.test = self._cases(span.test)
+        self.users = self.test.histories.users
+
+    def _cases(self, days: tuple[date, date]) -> Cases:
+        """Return the cases of some days."""
+        found = cases.of_days(self.log, logs.days_between(*days), self.settings.model.window_days)
+        if not found.n:
+            raise DataError(
+                f"Nobody who acted from {days[0]} to {days[1]} had acted before, within "
+                f"{self.settings.model.window_days} days. Name a later last day, or more days."
+            )
+        return found
+
+    def report(self) -> EvaluationReport:
+        """Choose, measure, and put together what was found."""
+        tuned = self._tuned()
+        trained = self._trained(tuned)
+        entries = [
+            *lineup.singles(self.log.matrix),
+            *trained.singles,
+            *lineup.several(self.log.matrix, tuned, self.seed, self.threads),
+            *trained.several,
+        ]
+        found = {entry.name: self._measure(entry) for entry in entries}
+        made = [self._next_action()]
+        comparisons = []
+        for budget in BUDGETS:
+            for policy in lineup.unique((PAPER, tuned.policy)):
+                rows = self._rows(entries, found, policy, budget, tuned)
+                made.append(self._retrieval_table(rows, policy, budget))
+            rows = self._rows(entries, found, tuned.policy, budget, tuned)
+            comparisons += [
+                tables.against_best_single(budget, measure, rows, self.users, self.seed)
+                for measure in ("relevance, new", "recall, new", "relevance, all", "recall, all")
+            ]
+            made.append(self._policy_table(entries[0], found, budget, tuned))
+        made += self._ranking_tables(entries, tuned)
+        last_pin, main = found[entries[0].name], found[lineup.MAIN]
+        chosen = found[lineup.chosen_name(tuned)].measured[Key(tuned.policy.name, "equal cost")]
+        base = last_pin.measured[Key(entries[0].policies[0].name, "equal cost")]
+        self.progress("figures")
+        return self._about(
+            choice=self._choice(tuned),
+            sweep=tuned.sweep,
+            tables=made,
+            comparisons=comparisons,
+            curve=curves.diversity_against_relevance(
+                last_pin, main, self.test, self.log.matrix, self.seed
+            ),
+            groups=curves.by_activity(base, chosen, self.test, self.seed),
+            timelines=curves.timelines(self.test, self.log.matrix, self.seed),
+            training=trained.curves,
+        )
+
+    def _tuned(self) -> Tuned:
+        """Return what the tuning days choose."""
+        self.progress(f"choosing on {self.span.tuning[0]} to {self.span.tuning[1]}")
+        tuner = tuning.Tuner(self.tuning, self.user_ids, self.searcher, self.protocol, self.kept)
+        return tuner.choose(self.settings.evaluation.merge_thresholds)
+
+    def _trained(self, tuned: Tuned) -> Trained:
+        """Return the sequence models that are asked for, trained on days before the tests."""
+        names = self.settings.evaluation.sequence_models
+        if not names:
+            return Trained([], [], [])
+        from pinnersage.evaluate import trained  # noqa: PLC0415 (JAX, only where it is asked for)
+
+        until_us = cases.start_us(self.span.test[0])
+        return Trained(
+            *trained.sequences(
+                names, self.log, tuned, until_us, self.threads, self.seed, self.progress
+            )
+        )
+
+    def _measure(self, entry: Entry) -> Retrieval:
+        """Return what is measured of a model on the test days."""
+        self.progress(f"measuring {entry.name}")
+        policies = "; ".join(policy.name for policy in entry.policies)
+        return self.kept(
+            f"{entry.name}: {entry.about}: {policies}",
+            lambda: retrieval.run(
+                entry.fresh(),
+                self.test,
+                self.user_ids,
+                self.searcher,
+                entry.policies,
+                self.protocol,
+            ),
+        )
+
+    def _rows(
+        self,
+        entries: Sequence[Entry],
+        found: dict[str, Retrieval],
+        policy: Policy,
+        budget: Budget,
+        tuned: Tuned,
+    ) -> list[Measured]:
+        """Return one row a model, those of several vectors with one policy."""
+        rows = []
+        for entry in entries:
+            asked = entry.policies[0] if entry.single else policy
+            chosen = entry.name == lineup.chosen_name(tuned) and policy == tuned.policy
+            sums = found[entry.name].measured[Key(asked.name, budget)]
+            name = "" if entry.single else asked.name
+            rows.append(Measured(entry.name, name, sums, entry.single, chosen))
+            if entry.name == lineup.MAIN:
+                one = found[entry.name].measured[Key(lineup.ONE.name, budget)]
+                rows.append(
+                    Measured(f"{lineup.MAIN}, one sampled", lineup.ONE.name, one, single=True)
+                )
+        return rows
+
+    def _retrieval_table(self, rows: Sequence[Measured], policy: Policy, budget: Budget) -> Table:
+        """Return Table 4 for one policy and budget."""
+        of_paper = policy == PAPER and budget == "equal cost"
+        frame = Frame(
+            "Table 4",
+            f"Candidate retrieval, {policy.name}, {budget}",
+            ABOUT_RETRIEVAL[budget] + (" This is the paper's own setting." if of_paper else ""),
+            RETRIEVAL,
+            {
+                name: {"relevance, all": lift[0], "recall, all": lift[1]}
+                for name, lift in paper.TABLE_4.items()
+            }
+            if of_paper
+            else {},
+        )
+        return self._table(frame, rows)
+
+    def _policy_table(
+        self, first: Entry, found: dict[str, Retrieval], budget: Budget, tuned: Tuned
+    ) -> Table:
+        """Return PinnerSage with every policy."""
+        base = found[first.name].measured[Key(first.policies[0].name, budget)]
+        rows = [Measured(first.name, "", base, single=True)]
+        for policy in lineup.unique((*POLICIES, tuned.policy)):
+            sums = found[lineup.MAIN].measured[Key(policy.name, budget)]
+            chosen = policy == tuned.policy and lineup.chosen_name(tuned) == lineup.MAIN
+            rows.append(Measured(lineup.MAIN, policy.name, sums, chosen=chosen))
+        frame = Frame(
+            "Policies",
+            f"Which clusters are asked, and how many candidates each brings, {budget}",
+            "PinnerSage's medoids, asked in different ways. " + ABOUT_RETRIEVAL[budget],
+            RETRIEVAL,
+        )
+        return self._table(frame, rows)
+
+    def _table(self, frame: Frame, rows: Sequence[Measured]) -> Table:
+        return tables.table(frame, rows, self.users, n_targets(self.test), self.seed)
+
+    def _next_action(self) -> Table:
+        """Return Table 1."""
+        self.progress("measuring the next action")
+        window, days = self.settings.model.window_days, logs.days_between(*self.span.test)
+        models: dict[str, Model] = {
+            **{entry.name: entry.model for entry in lineup.singles(self.log.matrix)},
+            "k-means oracle (k = 3)": Grouped(
+                self.log.matrix,
+                clusterers.kmeans(3, self.seed),
+                "",
+                embedding="centroid",
+                threads=self.threads,
+            ),
+            "Oracle": EveryPin(self.log.matrix),
+        }
+        moments = next_action.of_days(
+            self.log, days, window, next_action.SITTING_MINUTES, self.seed
+        )
+        sums: dict[str, dict[str, Sums]] = {name: {} for name in models}
+        for which in candidate_ranking.WHICH:
+            limit = self.protocol.threshold
+            for name, one in next_action.accuracy(
+                models, moments, self.log.matrix, limit, which
+            ).items():
+                sums[name][f"accuracy, {which}"] = one
+        frame = Frame(
+            "Table 1",
+            "The next action: is a vector of the user near it?",
+            f"Every action of a sitting (no gap above {next_action.SITTING_MINUTES} minutes) is "
+            "predicted from what came before the sitting, within the window (section 3). "
+            "Accuracy is the share whose cosine to the user's vector reaches the threshold. An "
+            "oracle picks its vector after it has seen the action. " + counted(moments.left_out),
+            [f"accuracy, {which}" for which in candidate_ranking.WHICH],
+            {name: {"accuracy, all": lift} for name, lift in paper.TABLE_1.items()},
+        )
+        rows = [Measured(name, "", sums[name]) for name in models]
+        kinds: dict[str, int] = {
+            which: int(metrics.counted(moments.targets.new, which).sum())
+            for which in candidate_ranking.WHICH
+        }
+        return tables.table(frame, rows, moments.histories.users, kinds, self.seed)
+
+    def _ranking_tables(self, entries: Sequence[Entry], tuned: Tuned) -> list[Table]:
+        """Return Table 5 with the paper's three sampled vectors, and with the chosen policy."""
+        against = candidate_ranking.others(
+            self.test, len(self.log.pin_ids), self.user_ids, self.seed
+        )
+        made = []
+        for policy in lineup.unique((PAPER, tuned.policy)):
+            rows = []
+            for entry in entries:
+                self.progress(f"ranking by {entry.name}, {policy.name}")
+                rows.append(self._ranked(entry, entry.name, policy, against))
+                if entry.name == lineup.MAIN:
+                    one = self._ranked(entry, f"{lineup.MAIN}, one sampled", lineup.ONE, against)
+                    rows.append(one)
+            of_paper = policy == PAPER
+            frame = Frame(
+                "Table 5",
+                f"Candidate ranking, {policy.name}",
+                "The actions of a user's day among 20 other pins each, by the largest cosine to any "
+                "vector that is asked (section 5.3.2). The log has no impressions: all others are "
+                "random pins.",
+                RANKING,
+                {
+                    name: {"r-precision, all": lift[0], "reciprocal rank, all": lift[1]}
+                    for name, lift in paper.TABLE_5.items()
+                }
+                if of_paper
+                else {},
+            )
+            made.append(self._table(frame, rows))
+        return made
+
+    def _ranked(self, entry: Entry, name: str, policy: Policy, against: Lists) -> Measured:
+        """Return one row of Table 5."""
+        asked = entry.policies[0] if entry.single else policy
+        model = entry.fresh()
+        ranked = candidate_ranking.ranks(
+            model, self.test, against, self.log.matrix, asked, self.user_ids, self.seed
+        )
+        sums = candidate_ranking.measured(ranked, self.test.targets.new)
+        return Measured(name, "" if entry.single else asked.name, sums, entry.single)
+
+    def _choice(self, tuned: Tuned) -> Choice:
+        """Return what was chosen, with the rule that needs no future beside it."""
+        known = cases.before(
+            self.log,
+            np.arange(len(self.user_ids)),
+            cases.start_us(self.span.tuning[0]),
+            self.settings.model.window_days,
+        )
+        rule = threshold.choose(known, self.log.matrix, seed=self.seed, threads=self.threads)
+        return Choice(
+            merge_threshold=tuned.merge_threshold,
+            decay_per_day=tuned.decay_per_day,
+            policy=tuned.policy.name,
+            criterion=f"{tuning.CRITERION}, equal cost",
+            tried=tuned.tried,
+            by_rule=rule.merge_threshold,
+        )
+
+    def _about(self, **found: Any) -> EvaluationReport:
+        """Return the report: what was found, and on what."""
+        asked, matrix = self.settings.evaluation, self.log.matrix
+        report = EvaluationReport(
+            title=f"Evaluation, {self.span.test[0]} to {self.span.test[1]}",
+            code_version=__version__,
+            libraries={name: importlib.metadata.version(name) for name in LIBRARIES},
+            inputs=self.log.digest,
+            embeddings=self.log.embeddings,
+            n_pins=len(matrix),
+            dimensions=matrix.shape[1],
+            first_day=self.span.log[0],
+            tuning_days=self.span.tuning,
+            test_days=self.span.test,
+            seed=self.seed,
+            n_candidates=asked.n_candidates,
+            cosine_threshold=self.protocol.threshold,
+            false_match_rate=metrics.false_match_rate(
+                matrix, self.protocol.threshold, RANDOM_PAIRS, self.seed
+            ),
+            settings={
+                "evaluation": asked.model_dump(mode="json"),
+                "model": self.settings.model.model_dump(mode="json"),
+            },
+            n_users=np.unique(self.users).size,
+            n_actions=self.log.rows.size,
+            n_cases=self.test.n,
+            n_targets=n_targets(self.test),
+            left_out={**self.log.left_out, **self.test.left_out},
+            notes=self._notes(),
+            **found,
+        )
+        data = canonical(report.model_dump(mode="json"))
+        return report.model_copy(update={"version": hashlib.sha256(data).hexdigest()[:16]})
+
+    def _notes(self) -> list[str]:
+        """Return what a reader must know."""
+        notes = [IMPRESSIONS, AFTER_THE_FACT]
+        share = self.settings.evaluation.n_candidates / len(self.log.matrix)
+        if share > LARGE_SHARE:
+            notes.append(
+                f"{self.settings.evaluation.n_candidates} candidates are {share:.0%} of all "
+                f"{len(self.log.matrix):,} pins: more a ranking than a retrieval. Set "
+                "evaluation.n_candidates lower."
+            )
+        if not self.settings.evaluation.sequence_models:
+            notes.append("Sequence models were not asked for (evaluation.sequence_models).")
+        return notes
+
+
+def n_targets(found: Cases) -> dict[str, int]:
+    """Return action pins by kind."""
+    new = int(found.targets.new.sum())
+    return {"all": found.targets.rows.size, "new": new, "repeats": found.targets.rows.size - new}
+
+
+def counted(left_out: dict[str, int]) -> str:
+    """Return what was left out, in words."""
+    parts = [f"{n:,} {reason}" for reason, n in left_out.items() if n]
+    return f"Left out: {', '.join(parts)}." if parts else ""

@@ -1,0 +1,77 @@
+"""Lineup: the models of the paper's tables, under the names that its rows have here."""
+
+import copy
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import NamedTuple
+
+from pinnersage.evaluate import clusterers
+from pinnersage.evaluate.histories import Model, Vectors
+from pinnersage.evaluate.models import DecayAverage, Grouped, LastPin, PinnerSage
+from pinnersage.evaluate.policies import PAPER, POLICIES, SINGLE, Policy
+from pinnersage.evaluate.tuning import DECAYS as DECAYS_TRIED
+from pinnersage.evaluate.tuning import PAPER_DECAY, Tuned
+
+MAIN = "PinnerSage"
+DECAYS = (0.0, 0.01, 0.1, 0.25)
+"""Of the decay averages (section 5.3)."""
+MOST_VECTORS = 10
+"""Of Figure 7."""
+ONE = Policy("sample", 1)
+
+
+class Entry(NamedTuple):
+    """A model, and the policies that it is measured with."""
+
+    name: str
+    model: Model
+    policies: tuple[Policy, ...]
+    single: bool = False
+    """Whether it makes one vector a user."""
+    about: str = ""
+    """What it depends on beside its name."""
+
+    def fresh(self) -> Model:
+        """Return the model as it was before any test day: one that learns is changed by them."""
+        return copy.deepcopy(self.model)
+
+
+def singles(matrix: Vectors) -> list[Entry]:
+    """Return the models of one vector that learn nothing; the last pin, the base, first."""
+    decays = [DecayAverage(matrix, decay) for decay in DECAYS]
+    last = LastPin(matrix)
+    return [Entry(model.name, model, (SINGLE,), single=True) for model in (last, *decays)]
+
+
+def several(matrix: Vectors, tuned: Tuned, seed: int, threads: int) -> list[Entry]:
+    """Return the models of several vectors.
+
+    All share the chosen merge threshold, and each is measured with the paper's policy and with the
+    chosen one; PinnerSage itself with every policy, and with 1 to 10 sampled vectors (Figure 7).
+    """
+    main = PinnerSage(matrix, tuned.merge_threshold, PAPER_DECAY, threads=threads)
+    two = unique((PAPER, tuned.policy))
+    figure = [Policy("sample", e) for e in range(1, MOST_VECTORS + 1)]
+    five, complete = clusterers.kmeans(5, seed), clusterers.complete(tuned.complete_threshold)
+    return [
+        Entry(MAIN, main, unique((*POLICIES, tuned.policy, *figure))),
+        *(
+            Entry(f"{MAIN}, λ = {decay:g}", replace(main, decay_per_day=decay), two)
+            for decay in DECAYS_TRIED
+            if decay != PAPER_DECAY
+        ),
+        Entry(f"{MAIN}, centroid", replace(main, embedding="centroid"), two),
+        Entry(f"{MAIN}, k-means (k = 5)", Grouped(matrix, five, "", threads=threads), two),
+        Entry(f"{MAIN}, complete linkage", Grouped(matrix, complete, "", threads=threads), two),
+    ]
+
+
+def chosen_name(tuned: Tuned) -> str:
+    """Return the name of the model that the tuning days chose."""
+    decay = tuned.decay_per_day
+    return MAIN if decay == PAPER_DECAY else f"{MAIN}, λ = {decay:g}"
+
+
+def unique(policies: Sequence[Policy]) -> tuple[Policy, ...]:
+    """Return the policies, each once."""
+    return tuple(dict.fromkeys(policies))
