@@ -38,12 +38,12 @@ def kmeans(k: int, seed: int = 0) -> Clusterer:
 
     The best of four seeded starts (scikit-learn). A pin weighs as its actions do.
     """
+    from sklearn.cluster import KMeans  # noqa: PLC0415
+
     if k < 1:
         raise ConfigError(f"k is {k} (limit: at least 1). The paper takes 5.")
 
     def cluster(points: Vectors, weights: Floats) -> Integers:
-        from sklearn.cluster import KMeans  # noqa: PLC0415
-
         most = min(k, len(np.unique(points, axis=0)))
         found = KMeans(most, n_init=_RESTARTS, random_state=seed).fit(points, sample_weight=weights)
         return _numbered(found.labels_)
@@ -80,12 +80,12 @@ def hdbscan(min_cluster_size: int) -> Clusterer:
     It finds two clusters or more, or none, as is the library's default: to allow a single one did
     far worse where there is noise. Repeats of a pin change nothing.
     """
+    from sklearn.cluster import HDBSCAN  # noqa: PLC0415
+
     if min_cluster_size < 2:  # noqa: PLR2004
         raise ConfigError(f"min_cluster_size is {min_cluster_size} (limit: at least 2).")
 
     def cluster(points: Vectors, _weights: Floats) -> Integers:
-        from sklearn.cluster import HDBSCAN  # noqa: PLC0415
-
         m = len(points)
         if m < min_cluster_size:
             return np.arange(m)
@@ -125,6 +125,7 @@ def label(
         return labels
 
     # One thread inside the libraries: how they split a sum among several changes its last bits.
+    # It binds what is loaded by now, which is why a clusterer imports its library when it is made.
     with threadpool_limits(1):
         found = list(in_order(of_user, np.split(histories.rows, histories.offsets[1:-1]), threads))
     return np.concatenate([np.empty(0, np.intp), *found])

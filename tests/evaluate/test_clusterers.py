@@ -1,6 +1,9 @@
 """Clusterers: libraries' groups, and the daily job's rulings on what is made of them."""
 
 import math
+import os
+import subprocess
+import sys
 
 import fastcluster
 import naive
@@ -196,3 +199,35 @@ def test_nobody_is_nobody():
     assert labels.size == shown.rows.size == shown.weights.size == 0
     assert shown.offsets.tolist() == [0]
     assert shown.vectors.shape == (0, 3)
+
+
+ONE_THREAD_INSIDE = """
+import numpy as np, threadpoolctl
+from pinnersage.evaluate import clusterers
+from pinnersage.evaluate.histories import Histories
+
+inner = clusterers.{make}
+def watched(points, weights):
+    print(max(pool["num_threads"] for pool in threadpoolctl.threadpool_info()))
+    labels = inner(points, weights)
+    print(max(pool["num_threads"] for pool in threadpoolctl.threadpool_info()))
+    return labels
+
+one = np.zeros(1, np.int64)
+histories = Histories(np.array([0, 8]), np.arange(8), np.zeros(8), one, one)
+clusterers.label(histories, np.eye(8, dtype=np.float32), watched)
+"""
+
+
+@pytest.mark.parametrize("make", ["kmeans(2)", "hdbscan(2)"])
+def test_a_library_that_nobody_had_loaded_works_on_one_thread_too(make):
+    script = ONE_THREAD_INSIDE.format(make=make)
+    threads = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "2")
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        env={**os.environ, **threads},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.split() == ["1", "1"]
