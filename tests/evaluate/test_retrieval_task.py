@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from random_logs import drawn_log, nth, with_another_future
 
+from pinnersage.errors import DataError
 from pinnersage.evaluate import cases, retrieval
 from pinnersage.evaluate.cases import DAY_US, start_us
 from pinnersage.evaluate.histories import Represented
@@ -216,9 +217,20 @@ def test_nothing_dated_on_or_after_a_day_changes_what_its_users_are_recommended(
     assert all(one[case] == two[case] for case in both)
 
 
-def test_days_without_any_case_measure_nothing():
+def test_days_without_any_case_are_refused():
     log = drawn_log(0)
-    made = cases.of_days(log, [nth(60)], 5)
-    found = ran(log, made=made)
-    assert found.measured == found.come == {}
-    assert found.vectors.value is None
+    with pytest.raises(DataError, match="Nobody with a past acted"):
+        ran(log, made=cases.of_days(log, [nth(60), nth(61)], 5))
+
+
+@pytest.mark.parametrize("track", ["all", "new"])
+@pytest.mark.parametrize("budget", BUDGETS)
+def test_what_is_asked_for_alone_is_what_it_is_among_all(track, budget):
+    log = drawn_log(4)
+    whole, part = ran(log), ran(log, tracks=(track,), budgets=(budget,))
+    assert {key.budget for key in part.measured} == {budget}
+    for key, measured in part.measured.items():
+        names = [name for name in measured if name.endswith(", new")]
+        assert bool(names) == (track == "new")
+        for name, sums in measured.items():
+            assert sums.hits.tobytes() == whole.measured[key][name].hits.tobytes()
