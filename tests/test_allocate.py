@@ -1,5 +1,7 @@
 """Allocation: who brings how many, who stands where; each policy against a naive twin."""
 
+from fractions import Fraction
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -72,6 +74,48 @@ def test_merged_candidates_are_those_of_a_naive_twin(near, each):
     assert [(-cosine, row, medoid) for row, cosine, medoid in listed(found)] == expected
 
 
+def naive_filled(near, each, n):
+    """All pins of all medoids by turn, (i - 1/2) / share; each once; the first n."""
+    turns = sorted(
+        (Fraction(2 * place + 1, 2 * share), medoid, row, cosine)
+        for medoid, (one, share) in enumerate(zip(near, each, strict=True))
+        for place, (row, cosine) in enumerate(
+            zip(one.rows.tolist(), one.cosines.tolist(), strict=True)
+        )
+    )
+    taken = {}
+    for _, medoid, row, cosine in turns:
+        if row not in taken and len(taken) < n:
+            taken[row] = (cosine, medoid)
+    best = sorted(taken, key=lambda row: (-taken[row][0], row))
+    return [(row, *taken[row]) for row in best]
+
+
+@given(neighbours(), st.lists(st.integers(1, 12), min_size=5, max_size=5), st.integers(0, 40))
+def test_filled_candidates_are_those_of_a_naive_twin(near, each, n):
+    found = allocate.filled(near, each[: len(near)], n)
+    assert listed(found) == naive_filled(near, each[: len(near)], n)
+
+
+@given(neighbours(), st.lists(st.integers(1, 6), min_size=5, max_size=5))
+def test_filled_candidates_hold_every_share_and_are_as_many_as_asked_for(near, each):
+    each = each[: len(near)]
+    n = sum(each)
+    found = allocate.filled(near, each, n).rows.tolist()
+    there = {row for one in near for row in one.rows.tolist()}
+    assert len(found) == len(set(found)) == min(n, len(there))
+    assert set(allocate.merged(near, each).rows.tolist()) <= set(found)
+
+
+def test_what_two_brought_is_made_up_for_by_shares():
+    near = [
+        Near(np.array([1, 2, 3, 4]), np.array([0.9, 0.8, 0.7, 0.6], np.float32)),
+        Near(np.array([1, 5, 6]), np.array([0.95, 0.2, 0.1], np.float32)),
+    ]
+    found = allocate.filled(near, [2, 1], 3)
+    assert listed(found) == listed(picks_of((1, 0.9, 0), (2, 0.8, 0), (3, 0.7, 0)))
+
+
 @given(neighbours(), st.integers(0, 40))
 def test_candidates_in_turns_are_those_of_a_naive_twin(near, n):
     found = allocate.in_turns(near, n)
@@ -142,4 +186,5 @@ def test_nothing_near_brings_nothing(n):
     empty = Near(np.array([], np.int64), np.array([], np.float32))
     assert len(allocate.merged([empty], [n])) == 0
     assert len(allocate.in_turns([empty], n)) == 0
+    assert len(allocate.filled([empty], [1], n)) == len(allocate.filled([], [], n)) == 0
     assert len(allocate.diverse(picks_of(), np.empty((0, 3)), 0.5)) == 0

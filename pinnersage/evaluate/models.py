@@ -9,6 +9,7 @@ from itertools import pairwise
 from typing import Self
 
 import numpy as np
+import numpy.typing as npt
 
 from pinnersage.evaluate import clusterers
 from pinnersage.evaluate.clusterers import Clusterer, Embedding
@@ -38,9 +39,10 @@ class LastPin(Fixed):
     name: str = "Last pin"
 
     def represent(self, histories: Histories) -> Represented:
-        """Return one vector a user."""
-        rows = histories.rows[histories.offsets[1:] - 1]
-        return one_each(self.matrix[rows], rows)
+        """Return one vector a user, none where nothing is known."""
+        there = np.diff(histories.offsets) > 0
+        rows = histories.rows[histories.offsets[1:][there] - 1]
+        return one_each(self.matrix[rows], rows, there)
 
 
 @dataclass(frozen=True)
@@ -56,9 +58,11 @@ class DecayAverage(Fixed):
         return f"Decay average, λ = {self.decay_per_day:g}"
 
     def represent(self, histories: Histories) -> Represented:
-        """Return one vector a user."""
+        """Return one vector a user, none where nothing is known."""
         weights = np.exp(-self.decay_per_day * histories.ages_days)
-        return one_each(means(self.matrix, histories.rows, weights, histories.offsets))
+        ends = np.unique(histories.offsets)  # users of whom nothing is known have no range
+        averages = means(self.matrix, histories.rows, weights, ends)
+        return one_each(averages, there=np.diff(histories.offsets) > 0)
 
 
 @dataclass(frozen=True)
@@ -109,15 +113,19 @@ class PinnerSage(Fixed):
         )
 
 
-def one_each(vectors: Vectors, rows: Integers | None = None) -> Represented:
-    """Return users of one vector each."""
+def one_each(
+    vectors: Vectors, rows: Integers | None = None, there: npt.NDArray[np.bool_] | None = None
+) -> Represented:
+    """Return users of one vector each, in their order; of none where they are not ``there``."""
     n = len(vectors)
     none = np.full(n, -1, np.intp)
-    return Represented(np.arange(n + 1), vectors, np.ones(n), none if rows is None else rows)
+    each = np.ones(n, np.intp) if there is None else there
+    offsets = np.concatenate([[0], np.cumsum(each)]).astype(np.intp)
+    return Represented(offsets, vectors, np.ones(n), none if rows is None else rows)
 
 
 def means(matrix: Vectors, rows: Integers, weights: Floats, offsets: Integers) -> Vectors:
-    """Return the weighted mean of ranges of rows, each of unit length.
+    """Return the weighted mean of ranges of rows, none empty, each of unit length.
 
     Where vectors cancel out to nothing, the last one stands for them.
     """

@@ -62,13 +62,15 @@ def ask(
     Parameters
     ----------
     weights : float64[k]
-        Of one user's vectors, largest first; k at least 1.
+        Of one user's vectors, largest first; of none, none is asked.
     policy : Policy
     n_candidates : int
         At least 1. Vectors beyond as many are never asked.
     rng : Generator
         For ``sample``.
     """
+    if not weights.size:
+        return np.empty(0, np.intp), np.empty(0, np.intp)
     if policy.select == "sample":
         chosen = sample_medoids(weights, policy.n_vectors, rng=rng)
     else:

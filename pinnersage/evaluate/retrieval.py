@@ -12,6 +12,7 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from pinnersage import parallel
+from pinnersage.errors import DataError
 from pinnersage.evaluate import metrics
 from pinnersage.evaluate.cases import Cases, Targets
 from pinnersage.evaluate.histories import Integers, Model, Represented, Vectors
@@ -91,7 +92,17 @@ def run(
     protocol : Protocol
     progress : callable
         Told how many days are done, after each.
+
+    Raises
+    ------
+    DataError
+        There is no case.
     """
+    if not cases.n:
+        raise DataError(
+            f"Nobody with a past acted from {cases.days[0]} to {cases.days[-1]}. Name days on which "
+            "users acted who had acted within the window before."
+        )
     parts = []
     with threadpool_limits(1, user_api="blas"):  # small products: more threads wait for each other
         for number, one in enumerate(cases.by_day()):
