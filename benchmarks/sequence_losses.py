@@ -23,7 +23,7 @@ import pyarrow.parquet as pq
 from pinnersage.co_actions import co_action_embeddings
 from pinnersage.evaluate.histories import Histories
 from pinnersage.evaluate.sequence.losses import LOSSES
-from pinnersage.evaluate.sequence.model import NETWORKS, US_PER_DAY, SequenceModel
+from pinnersage.evaluate.sequence.sequence_model import NETWORKS, US_PER_DAY, SequenceModel
 from pinnersage.evaluate.sequence.train import Training
 
 N_CANDIDATES, NEAR, WINDOW_DAYS = 100, 0.8, 90
@@ -142,6 +142,11 @@ def measured(
         yield "    held out " + " ".join(f"{loss:.3f}" for loss in model.curve.held_out)
 
 
+def microseconds(day: str) -> int:
+    """The beginning of a day, UTC."""
+    return round(datetime.fromisoformat(day).replace(tzinfo=UTC).timestamp()) * 1_000_000
+
+
 def main() -> None:
     """Read, fit, try, print."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -157,8 +162,7 @@ def main() -> None:
     parser.add_argument("what", choices=("grid", "models"))
     options = parser.parse_args()
     options.cut_us, first, end = (
-        round(datetime.fromisoformat(day).replace(tzinfo=UTC).timestamp()) * 1_000_000
-        for day in (options.cut, options.first or options.cut, options.end)
+        microseconds(day) for day in (options.cut, options.first or options.cut, options.end)
     )
     log = read(options.actions, options.kinds.split(","), options.cut_us, options.dimensions)
     tried = list(days(log, first, end))

@@ -6,7 +6,7 @@
     recurrent  GRU and LSTM
     hiertcn    a GRU over sittings, convolutions within one
     train      batches, steps of Adam, the curve
-    model      the above as a model of users
+    sequence_model  all that as a model of users
 
 Needs the extra `sequence`; nothing else imports this package before it is asked for.
 """

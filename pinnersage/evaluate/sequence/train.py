@@ -7,8 +7,9 @@ Batches are drawn from a seeded generator and all have one shape: the same log a
 same parameters on the same machine.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -160,27 +161,47 @@ def unit(vectors: jax.Array) -> jax.Array:
     return vectors / jnp.sqrt(jnp.maximum((vectors**2).sum(axis=-1, keepdims=True), 1e-12))
 
 
-def objective(network: Network, loss: str) -> Callable[[Parameters, jax.Array, Batch], jax.Array]:
-    """Mean loss of a batch, as a function of parameters, matrix and batch."""
-
-    def mean_loss(parameters: Parameters, matrix: jax.Array, batch: Batch) -> jax.Array:
-        outputs = network.vectors(parameters, matrix[batch.rows], jnp.asarray(batch.sittings))
-        users = unit(outputs[batch.line, batch.place])
-        positive = (users * matrix[batch.target]).sum(axis=1)
-        shared = users @ matrix[batch.shared[0]].T
-        own = jnp.einsum("md,mkd->mk", users, matrix[batch.own])
-        scores = jnp.concatenate([shared, own], axis=1)
-        return LOSSES[loss](positive, scores, jnp.asarray(batch.kept)).mean()
-
-    return mean_loss
-
-
 class State(NamedTuple):
     """What training changes."""
 
     parameters: Parameters
     adam: Any
     """Means of slopes, as optax keeps them."""
+
+
+@partial(jax.jit, static_argnames=("network", "loss"))
+def mean_loss(
+    network: Network, loss: str, parameters: Parameters, matrix: jax.Array, batch: Batch
+) -> jax.Array:
+    """Mean loss of a batch's ranked actions."""
+    outputs = network.vectors(parameters, matrix[batch.rows], jnp.asarray(batch.sittings))
+    users = unit(outputs[batch.line, batch.place])
+    positive = (users * matrix[batch.target]).sum(axis=1)
+    shared = users @ matrix[batch.shared[0]].T
+    own = jnp.einsum("md,mkd->mk", users, matrix[batch.own])
+    scores = jnp.concatenate([shared, own], axis=1)
+    return LOSSES[loss](positive, scores, jnp.asarray(batch.kept)).mean()
+
+
+def adam(learning_rate: float) -> optax.GradientTransformation:
+    """Steps along slopes of bounded length."""
+    return optax.chain(optax.clip_by_global_norm(CLIP), optax.adam(learning_rate))
+
+
+@partial(jax.jit, static_argnames=("network", "loss", "learning_rate"))
+def step(
+    network: Network,
+    loss: str,
+    learning_rate: float,
+    state: State,
+    matrix: jax.Array,
+    batch: Batch,
+) -> tuple[State, jax.Array]:
+    """State after one step, and the loss before it."""
+    slope_of = jax.value_and_grad(partial(mean_loss, network, loss))
+    value, slope = slope_of(state.parameters, matrix, batch)
+    change, means = adam(learning_rate).update(slope, state.adam)
+    return State(optax.apply_updates(state.parameters, change), means), value
 
 
 class Trainer:
@@ -197,26 +218,24 @@ class Trainer:
     def __init__(self, network: Network, matrix: Matrix, training: Training) -> None:
         self.matrix = jnp.asarray(matrix)
         self._embeddings = matrix
+        self._network = network
         self._training = training
         self._rng = np.random.default_rng(training.seed)
-        adam = optax.chain(optax.clip_by_global_norm(CLIP), optax.adam(training.learning_rate))
         parameters = network.draw(self._rng, matrix.shape[1], training.size)
-        self.state = State(parameters, adam.init(parameters))
-        loss = objective(network, training.loss)
-
-        def step(state: State, matrix: jax.Array, batch: Batch) -> tuple[State, jax.Array]:
-            value, slope = jax.value_and_grad(loss)(state.parameters, matrix, batch)
-            change, means = adam.update(slope, state.adam)
-            return State(optax.apply_updates(state.parameters, change), means), value
-
-        self._loss = jax.jit(loss)
-        self._step = jax.jit(step)
+        self.state = State(parameters, adam(training.learning_rate).init(parameters))
 
     def one_pass(self, actions: Actions, windows: Windows, pins: Catalogue) -> float:
         """Take a step for every batch; the mean of their losses, each before its step."""
         losses = []
         for batch in self._batches(actions, windows, pins, self._rng):
-            self.state, loss = self._step(self.state, self.matrix, batch)
+            self.state, loss = step(
+                self._network,
+                self._training.loss,
+                self._training.learning_rate,
+                self.state,
+                self.matrix,
+                batch,
+            )
             losses.append(loss)
         return float(np.mean(losses))
 
@@ -224,7 +243,7 @@ class Trainer:
         """Mean loss without a step; what is drawn is the same whenever it is asked for."""
         rng = np.random.default_rng(self._training.seed)
         losses = [
-            self._loss(self.state.parameters, self.matrix, batch)
+            mean_loss(self._network, self._training.loss, self.state.parameters, self.matrix, batch)
             for batch in self._batches(actions, windows, pins, rng)
         ]
         return float(np.mean(losses))

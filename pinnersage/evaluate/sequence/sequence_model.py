@@ -4,6 +4,7 @@
 is how HierTCN becomes the embedding of each cluster (paper, tables 4 and 5).
 """
 
+from functools import partial
 from typing import Self
 
 import jax
@@ -15,12 +16,13 @@ from pinnersage.errors import ConfigError, DataError
 from pinnersage.evaluate.histories import Histories, Represented
 from pinnersage.evaluate.sequence.hiertcn import HIERTCN
 from pinnersage.evaluate.sequence.negatives import catalogue_of
-from pinnersage.evaluate.sequence.recurrent import GRU, LSTM, Parameters
+from pinnersage.evaluate.sequence.recurrent import GRU, LSTM, Network, Parameters
 from pinnersage.evaluate.sequence.train import Curve, Trainer, Training, unit
 from pinnersage.evaluate.sequence.windows import (
     Actions,
     Integers,
     Log,
+    Padded,
     Windows,
     before,
     padded,
@@ -34,6 +36,16 @@ LINES = 256
 """Users whose vectors are computed at a time."""
 WIDTHS = (8, 32)
 """Users of few actions are put into narrower rectangles than the window's."""
+
+
+@partial(jax.jit, static_argnames="network")
+def last_vectors(
+    network: Network, parameters: Parameters, matrix: jax.Array, actions: Padded, last: Integers
+) -> jax.Array:
+    """float32[b, d]: unit vectors of users after the action of each that is their last."""
+    pins, sittings = matrix[actions.rows], jnp.asarray(actions.sittings)
+    outputs = network.vectors(parameters, pins, sittings)
+    return unit(outputs[jnp.arange(last.size), last])
 
 
 class SequenceModel:
@@ -63,7 +75,6 @@ class SequenceModel:
         self._trainer = Trainer(NETWORKS[name], log.matrix, training)
         self._until_us: int | None = None
         self._held_out = np.zeros(log.offsets.size - 1, np.bool_)
-        self._last = jax.jit(self._last_vectors)
 
     def fit(self, until_us: int) -> Self:
         """Train on what happened before a moment; the curve says how it went.
@@ -143,7 +154,13 @@ class SequenceModel:
                 pad = padded(actions, starts[some], stops[some], shape, self._training.gap_us)
                 last = np.zeros(LINES, np.intp)
                 last[: some.size] = stops[some] - starts[some] - 1
-                found = self._last(self._trainer.state.parameters, *pad, last)
+                found = last_vectors(
+                    NETWORKS[self.name],
+                    self._trainer.state.parameters,
+                    self._trainer.matrix,
+                    pad,
+                    last,
+                )
                 vectors[some] = np.asarray(found)[: some.size]
         return Represented(
             offsets=np.concatenate([[0], np.cumsum(counts > 0)]),
@@ -151,18 +168,6 @@ class SequenceModel:
             weights=np.ones(there.size),
             rows=np.full(there.size, -1, np.intp),
         )
-
-    def _last_vectors(
-        self,
-        parameters: Parameters,
-        rows: npt.NDArray[np.int32],
-        sittings: npt.NDArray[np.int32],
-        last: Integers,
-    ) -> jax.Array:
-        outputs = NETWORKS[self.name].vectors(
-            parameters, self._trainer.matrix[rows], jnp.asarray(sittings)
-        )
-        return unit(outputs[jnp.arange(len(rows)), last])
 
     def _by_width(self, lengths: Integers) -> list[tuple[int, Integers]]:
         """Lines by the narrowest rectangle that holds them."""
