@@ -126,17 +126,19 @@ def baselines(log: Actions, tried: list[tuple[int, Day]]) -> Iterator[str]:
 def measured(
     log: Actions, tried: list[tuple[int, Day]], name: str, training: Training, options: Any
 ) -> Iterator[str]:
-    """Train a model and try it; with ``--learn`` it learns each day after it was tried on it."""
+    """Train a model and try it; with ``--learn`` again, as it learns each day after the last."""
     began = time.perf_counter()
     model = SequenceModel(name, log, training).fit(options.cut_us)
     seconds = time.perf_counter() - began
-    total = np.zeros(6)
-    for start, day in tried:
-        if options.learn:
+    title = f"{name}, {training.loss}, {' + '.join(training.negatives)}"
+    total = sum(counts(log, model.represent(day.histories).vectors, day) for _, day in tried)
+    yield shown(title, total, seconds)
+    if options.learn:
+        began, total = time.perf_counter(), np.zeros(6)
+        for start, day in tried:
             model.learn(start)
-        total += counts(log, model.represent(day.histories).vectors, day)
-    kinds = " + ".join(training.negatives)
-    yield shown(f"{name}, {training.loss}, {kinds}", total, seconds)
+            total += counts(log, model.represent(day.histories).vectors, day)
+        yield shown(f"{title}, learning", total, time.perf_counter() - began)
     if options.curve:
         yield "    train    " + " ".join(f"{loss:.3f}" for loss in model.curve.train)
         yield "    held out " + " ".join(f"{loss:.3f}" for loss in model.curve.held_out)
@@ -155,7 +157,7 @@ def main() -> None:
     parser.add_argument("--cut", required=True, help="models know what came before this day")
     parser.add_argument("--from", dest="first", help="first day that they are tried on")
     parser.add_argument("--end", required=True, help="day after the last one")
-    parser.add_argument("--learn", action="store_true", help="learn each day after it was tried")
+    parser.add_argument("--learn", action="store_true", help="try again, learning each day")
     parser.add_argument("--curve", action="store_true", help="print losses by pass")
     parser.add_argument("--epochs", type=int, default=Training().epochs)
     parser.add_argument("--dimensions", type=int, default=64)
