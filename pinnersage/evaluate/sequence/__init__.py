@@ -6,7 +6,8 @@
     recurrent  GRU and LSTM
     hiertcn    a GRU over sittings, convolutions within one
     train      batches, steps of Adam, the curve
-    sequence_model  all that as a model of users
+    sequence_model     all that as a model of users, one vector each
+    cluster_embedding  and of PinnerSage's clusters
 
 Needs the extra `sequence`; nothing else imports this package before it is asked for.
 """

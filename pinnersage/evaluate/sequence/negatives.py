@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-Rows = npt.NDArray[np.intp]
+from pinnersage.evaluate.histories import Integers, Vectors
 
 KINDS = ("random", "popular", "hard")
 
@@ -21,23 +21,23 @@ POOL = 2_048
 class Catalogue(NamedTuple):
     """Pins that users acted on, and how often."""
 
-    rows: Rows
+    rows: Integers
     """intp[n]: ascending."""
     counts: npt.NDArray[np.int64]
     """int64[n]: actions, at least 1."""
 
 
-def catalogue_of(rows: Rows) -> Catalogue:
+def catalogue_of(rows: Integers) -> Catalogue:
     """Pins of some actions."""
     return Catalogue(*np.unique(rows, return_counts=True))
 
 
-def random_pins(pins: Catalogue, n: int, rng: np.random.Generator) -> Rows:
+def random_pins(pins: Catalogue, n: int, rng: np.random.Generator) -> Integers:
     """Draw n pins, each with the same chance; a pin may come twice."""
     return rng.choice(pins.rows, n)
 
 
-def popular_pins(pins: Catalogue, n: int, rng: np.random.Generator) -> Rows:
+def popular_pins(pins: Catalogue, n: int, rng: np.random.Generator) -> Integers:
     """Draw n pins, each with a chance in proportion to its actions; a pin may come twice."""
     ends = np.cumsum(pins.counts)
     return pins.rows[np.searchsorted(ends, rng.integers(ends[-1], size=n), side="right")]
@@ -45,11 +45,11 @@ def popular_pins(pins: Catalogue, n: int, rng: np.random.Generator) -> Rows:
 
 def hard_pins(
     pins: Catalogue,
-    matrix: npt.NDArray[np.float32],
-    targets: Rows,
+    matrix: Vectors,
+    targets: Integers,
     n: int,
     rng: np.random.Generator,
-) -> Rows:
+) -> Integers:
     """intp[m, n]: of a random pool, the pins nearest to each target, itself not among them.
 
     The pool is the whole catalogue where that is no larger than ``POOL``. Of fewer than n + 1
@@ -67,7 +67,7 @@ def hard_pins(
 
 
 def is_negative(
-    targets_of: Rows, negatives: Rows, sittings: Rows, rows: Rows, n_rows: int
+    targets_of: Integers, negatives: Integers, sittings: Integers, rows: Integers, n_rows: int
 ) -> npt.NDArray[np.bool_]:
     """bool[m, n]: whether a negative is none of its sitting's pins.
 

@@ -13,15 +13,15 @@ import numpy as np
 import numpy.typing as npt
 
 from pinnersage.errors import ConfigError, DataError
-from pinnersage.evaluate.histories import Histories, Represented
+from pinnersage.evaluate.cases import DAY_US
+from pinnersage.evaluate.histories import Histories, Integers, Represented
+from pinnersage.evaluate.log import Log
 from pinnersage.evaluate.sequence.hiertcn import HIERTCN
 from pinnersage.evaluate.sequence.negatives import catalogue_of
 from pinnersage.evaluate.sequence.recurrent import GRU, LSTM, Network, Parameters
 from pinnersage.evaluate.sequence.train import Curve, Trainer, Training, unit
 from pinnersage.evaluate.sequence.windows import (
     Actions,
-    Integers,
-    Log,
     Padded,
     Windows,
     before,
@@ -31,7 +31,6 @@ from pinnersage.evaluate.sequence.windows import (
 
 NETWORKS = {"GRU": GRU, "LSTM": LSTM, "HierTCN": HIERTCN}
 
-US_PER_DAY = 86_400_000_000
 LINES = 256
 """Users whose vectors are computed at a time."""
 WIDTHS = (8, 32)
@@ -69,7 +68,7 @@ class SequenceModel:
         if name not in NETWORKS:
             raise ConfigError(f"No sequence model is called {name!r}: {', '.join(NETWORKS)}.")
         self.name = name
-        self.curve = Curve([], [])
+        self.curve = Curve([], [], [])
         self._log = log
         self._training = training
         self._trainer = Trainer(NETWORKS[name], log.matrix, training)
@@ -92,9 +91,11 @@ class SequenceModel:
         pins = catalogue_of(np.concatenate([ours.rows, others.rows]))
         trained_on = ours, self._windows(ours, None), pins
         beside = others, self._windows(others, None), pins
-        curve = Curve([self._trainer.loss(*trained_on)], [self._trainer.loss(*beside)])
+        n_steps = self._trainer.n_steps(trained_on[1])
+        curve = Curve([0], [self._trainer.loss(*trained_on)], [self._trainer.loss(*beside)])
         best = self._trainer.state
         for number in range(1, self._training.epochs + 1):
+            curve.steps.append(number * n_steps)
             curve.train.append(self._trainer.one_pass(*trained_on))
             curve.held_out.append(self._trainer.loss(*beside))
             if not np.isfinite([curve.train[-1], curve.held_out[-1]]).all():
@@ -138,7 +139,7 @@ class SequenceModel:
             Before ``fit``.
         """
         self._fitted()
-        ages_us = np.round(histories.ages_days * US_PER_DAY).astype(np.int64)
+        ages_us = np.round(histories.ages_days * DAY_US).astype(np.int64)
         counts = np.diff(histories.offsets)
         actions = Actions(
             histories.offsets, histories.rows, np.repeat(histories.now_us, counts) - ages_us

@@ -19,6 +19,7 @@ import numpy.typing as npt
 import optax
 
 from pinnersage.errors import ConfigError
+from pinnersage.evaluate.histories import Integers, Vectors, gathered
 from pinnersage.evaluate.sequence import negatives
 from pinnersage.evaluate.sequence.losses import LOSSES
 from pinnersage.evaluate.sequence.negatives import Catalogue
@@ -28,14 +29,10 @@ from pinnersage.evaluate.sequence.windows import (
     Actions,
     Windows,
     padded,
-    ranges,
 )
 
 CLIP = 1.0
 """Longest slope that a step follows; longer ones are shortened to it."""
-
-Matrix = npt.NDArray[np.float32]
-Rows = npt.NDArray[np.intp]
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +84,8 @@ class Training:
 class Curve(NamedTuple):
     """Mean losses, one entry a pass over the windows; entry 0 is before any step."""
 
+    steps: list[int]
+    """Steps taken by then."""
     train: list[float]
     held_out: list[float]
 
@@ -96,15 +95,15 @@ class Batch(NamedTuple):
 
     rows: npt.NDArray[np.int32]
     sittings: npt.NDArray[np.int32]
-    line: Rows
+    line: Integers
     """intp[m]: line of the rectangle that each ranked action is predicted from."""
-    place: Rows
+    place: Integers
     """intp[m]: action in that line: the last of a sitting."""
-    target: Rows
+    target: Integers
     """intp[m]: row of the pin that is ranked."""
-    shared: Rows
+    shared: Integers
     """intp[1, n]: negatives of all."""
-    own: Rows
+    own: Integers
     """intp[m, k]: negatives of each."""
     kept: npt.NDArray[np.bool_]
     """bool[m, n + k]: whether a negative is one."""
@@ -113,9 +112,9 @@ class Batch(NamedTuple):
 def batch_of(
     actions: Actions,
     windows: Windows,
-    chosen: Rows,
+    chosen: Integers,
     pins: Catalogue,
-    matrix: Matrix,
+    matrix: Vectors,
     training: Training,
     rng: np.random.Generator,
 ) -> Batch:
@@ -123,15 +122,17 @@ def batch_of(
     starts, stops = windows.starts[chosen], windows.stops[chosen]
     shape = training.batch, training.window
     rows, sittings = padded(actions, starts, stops, shape, training.gap_us)
-    first, last = windows.offsets[chosen], windows.offsets[chosen + 1]
-    transitions, lines = ranges(first, last), np.repeat(np.arange(chosen.size), last - first)
+    counts = np.diff(windows.offsets)[chosen]
+    _, transitions = gathered(windows.offsets[chosen], counts)
+    lines = np.repeat(np.arange(chosen.size), counts)
     drawn = rng.integers(transitions.size, size=training.targets)
     number, line = transitions[drawn], lines[drawn]
     next_starts, next_stops = windows.next_starts, windows.next_stops
     target = actions.rows[rng.integers(next_starts[number], next_stops[number])]
     shared, own = _draw_negatives(pins, matrix, target, training, rng)
-    taken = actions.rows[ranges(next_starts[transitions], next_stops[transitions])]
-    taken_in = np.repeat(transitions, (next_stops - next_starts)[transitions])
+    sizes = (next_stops - next_starts)[transitions]
+    taken = actions.rows[gathered(next_starts[transitions], sizes)[1]]
+    taken_in = np.repeat(transitions, sizes)
     kept = [
         negatives.is_negative(number, some, taken_in, taken, len(matrix)) for some in (shared, own)
     ]
@@ -141,11 +142,11 @@ def batch_of(
 
 def _draw_negatives(
     pins: Catalogue,
-    matrix: Matrix,
-    target: Rows,
+    matrix: Vectors,
+    target: Integers,
     training: Training,
     rng: np.random.Generator,
-) -> tuple[Rows, Rows]:
+) -> tuple[Integers, Integers]:
     draws = {"random": negatives.random_pins, "popular": negatives.popular_pins}
     kinds = [kind for kind in training.negatives if kind in draws]
     sizes = [len(part) for part in np.array_split(np.arange(training.n_negatives), len(kinds) or 1)]
@@ -215,7 +216,7 @@ class Trainer:
     training : Training
     """
 
-    def __init__(self, network: Network, matrix: Matrix, training: Training) -> None:
+    def __init__(self, network: Network, matrix: Vectors, training: Training) -> None:
         self.matrix = jnp.asarray(matrix)
         self._embeddings = matrix
         self._network = network
@@ -223,6 +224,10 @@ class Trainer:
         self._rng = np.random.default_rng(training.seed)
         parameters = network.draw(self._rng, matrix.shape[1], training.size)
         self.state = State(parameters, adam(training.learning_rate).init(parameters))
+
+    def n_steps(self, windows: Windows) -> int:
+        """How many steps a pass takes."""
+        return -(-windows.starts.size // self._training.batch)
 
     def one_pass(self, actions: Actions, windows: Windows, pins: Catalogue) -> float:
         """Take a step for every batch; the mean of their losses, each before its step."""

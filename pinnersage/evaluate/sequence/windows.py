@@ -5,35 +5,17 @@ the next *sitting*: the order within a basket is often arbitrary, and an item of
 would teach it to copy the basket (decision 43).
 """
 
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-Integers = npt.NDArray[np.intp]
+from pinnersage.evaluate.histories import Integers
+from pinnersage.evaluate.log import Log
+
 Microseconds = npt.NDArray[np.int64]
 
 US_PER_HOUR = 3_600_000_000
-
-
-class Log(Protocol):
-    """Actions of n users, one user after another, each user's oldest first."""
-
-    @property
-    def offsets(self) -> Integers:
-        """intp[n + 1]: user i has the actions offsets[i] .. offsets[i + 1] - 1."""
-
-    @property
-    def rows(self) -> Integers:
-        """Row of each action's pin in the matrix."""
-
-    @property
-    def times_us(self) -> Microseconds:
-        """Time of each action, microseconds."""
-
-    @property
-    def matrix(self) -> npt.NDArray[np.float32]:
-        """float32[n_pins, d]: embeddings, unit length."""
 
 
 class Actions(NamedTuple):
@@ -107,14 +89,6 @@ def windows_of(actions: Actions, *, gap_us: int, length: int, since_us: int | No
     stops = ends[offsets[1:] - 1] + 1
     starts = np.maximum(stops - length, actions.offsets[user[offsets[:-1]]])
     return Windows(starts, stops, offsets, ends, stop[leads], stop[leads + 1])
-
-
-def ranges(starts: Integers, stops: Integers) -> Integers:
-    """Numbers from each start up to its stop, one range after another."""
-    counts = stops - starts
-    numbers: Integers = np.arange(counts.sum(), dtype=np.intp)
-    numbers += np.repeat(starts - np.cumsum(counts) + counts, counts)
-    return numbers
 
 
 class Padded(NamedTuple):

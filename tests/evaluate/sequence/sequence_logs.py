@@ -4,6 +4,8 @@ from types import SimpleNamespace
 
 import numpy as np
 
+from pinnersage.evaluate.histories import Histories
+
 HOUR = 3_600_000_000
 DAY = 24 * HOUR
 
@@ -35,3 +37,18 @@ def world(n_users=120, n_topics=6, pins_a_topic=12, d=16, n_days=30, seed=0):
             topic = (topic + 1) % n_topics
         users.append(actions)
     return log_of(users, matrix.astype(np.float32))
+
+
+def known_before(log, now, users=None):
+    """What is known of users at a moment."""
+    known, offsets = [], [0]
+    users = range(log.offsets.size - 1) if users is None else users
+    for user in users:
+        at = np.arange(log.offsets[user], log.offsets[user + 1])
+        known.append(at[log.times_us[at] < now])
+        offsets.append(offsets[-1] + known[-1].size)
+    at = np.concatenate(known)
+    return Histories(
+        np.array(offsets, np.intp), log.rows[at], (now - log.times_us[at]) / DAY,
+        np.array(list(users), np.intp), np.full(len(known), now),
+    )  # fmt: skip

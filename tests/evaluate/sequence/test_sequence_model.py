@@ -1,16 +1,20 @@
 import sys
 from dataclasses import replace
+from datetime import date
 from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from sequence_logs import DAY, log_of, world
+from sequence_logs import DAY, known_before, log_of, world
 
 jax = pytest.importorskip("jax", reason="the extra sequence is not installed")
 
 from pinnersage.errors import ConfigError, DataError
+from pinnersage.evaluate.cases import of_days, start_us
 from pinnersage.evaluate.histories import Histories
+from pinnersage.evaluate.log import days_between
+from pinnersage.evaluate.models import LastPin
 from pinnersage.evaluate.sequence.sequence_model import NETWORKS, SequenceModel
 from pinnersage.evaluate.sequence.train import Training
 
@@ -30,21 +34,6 @@ def model(request, log):
     return SequenceModel(request.param, log, TINY).fit(CUT)
 
 
-def histories(log, now, users=None):
-    """What is known of users at a moment."""
-    known, offsets = [], [0]
-    users = range(log.offsets.size - 1) if users is None else users
-    for user in users:
-        at = np.arange(log.offsets[user], log.offsets[user + 1])
-        known.append(at[log.times_us[at] < now])
-        offsets.append(offsets[-1] + known[-1].size)
-    at = np.concatenate(known)
-    return Histories(
-        np.array(offsets, np.intp), log.rows[at], (now - log.times_us[at]) / DAY,
-        np.array(list(users), np.intp), np.full(len(known), now),
-    )  # fmt: skip
-
-
 def parameters(model):
     return jax.tree.leaves(model._trainer.state.parameters)
 
@@ -55,13 +44,14 @@ def same(one, two):
 
 def test_losses_fall_for_those_trained_on_and_for_others(model):
     assert len(model.curve.train) == len(model.curve.held_out) == TINY.epochs + 1
+    assert model.curve.steps[:2] == [0, model.curve.steps[-1] // TINY.epochs]
     assert min(model.curve.train[-2:]) < 0.7 * model.curve.train[0]
     assert min(model.curve.held_out) < 0.7 * model.curve.held_out[0]
 
 
 def test_they_beat_the_last_pin_where_it_misleads(model, log):
     """The next sitting is of the next topic: a model has to learn that."""
-    found = model.represent(histories(log, CUT))
+    found = model.represent(known_before(log, CUT))
     n_right = n = 0
     for user in np.flatnonzero(np.diff(found.offsets)):
         at = np.arange(log.offsets[user], log.offsets[user + 1])
@@ -76,7 +66,7 @@ def test_they_beat_the_last_pin_where_it_misleads(model, log):
 
 
 def test_vectors_are_unit_one_a_user_and_of_no_pin(model, log):
-    asked = histories(log, 2 * DAY)
+    asked = known_before(log, 2 * DAY)
     found = model.represent(asked)
     has_actions = np.diff(asked.offsets) > 0
     assert not has_actions.all()
@@ -88,21 +78,21 @@ def test_vectors_are_unit_one_a_user_and_of_no_pin(model, log):
 
 
 def test_a_user_alone_and_among_others_has_the_same_vector(model, log):
-    together = model.represent(histories(log, CUT))
+    together = model.represent(known_before(log, CUT))
     for user in range(0, 150, 23):
-        alone = model.represent(histories(log, CUT, [user])).vectors
+        alone = model.represent(known_before(log, CUT, [user])).vectors
         theirs = together.vectors[together.offsets[user] : together.offsets[user + 1]]
         np.testing.assert_allclose(alone, theirs, atol=1e-5)
 
 
 def test_padding_changes_nothing(model, log, monkeypatch):
-    before = model.represent(histories(log, CUT)).vectors
+    before = model.represent(known_before(log, CUT)).vectors
     monkeypatch.setattr("pinnersage.evaluate.sequence.sequence_model.WIDTHS", (3, 17, 39))
-    np.testing.assert_allclose(model.represent(histories(log, CUT)).vectors, before, atol=1e-5)
+    np.testing.assert_allclose(model.represent(known_before(log, CUT)).vectors, before, atol=1e-5)
 
 
 def test_who_a_user_is_does_not_matter(model, log):
-    asked = histories(log, CUT)
+    asked = known_before(log, CUT)
     other = asked._replace(users=asked.users[::-1].copy())
     assert np.array_equal(model.represent(asked).vectors, model.represent(other).vectors)
 
@@ -115,25 +105,6 @@ def test_only_the_window_is_looked_at(model):
     long = Histories(np.array([0, 60]), rows, ages, one, now)
     short = Histories(np.array([0, 40]), rows[20:], ages[20:], one, now)
     assert np.array_equal(model.represent(long).vectors, model.represent(short).vectors)
-
-
-def test_clusters_may_stand_for_users(model, log):
-    """The row "embedding = HierTCN": a cluster's actions, as if a user's."""
-    asked = histories(log, CUT, [0])
-    label = np.arange(asked.rows.size) % 2
-    order = np.argsort(label, kind="stable")
-    clusters = Histories(
-        np.array([0, (label == 0).sum(), label.size]), asked.rows[order], asked.ages_days[order],
-        np.zeros(2, np.intp), np.full(2, CUT),
-    )  # fmt: skip
-    found = model.represent(clusters).vectors
-    for number in range(2):
-        of = label == number
-        alone = Histories(
-            np.array([0, of.sum()]), asked.rows[of], asked.ages_days[of],
-            np.zeros(1, np.intp), np.array([CUT]),
-        )  # fmt: skip
-        np.testing.assert_allclose(model.represent(alone).vectors[0], found[number], atol=1e-5)
 
 
 def test_nobody_has_no_vectors(model):
@@ -203,7 +174,7 @@ def test_days_are_learned_in_order(quick):
 def test_an_untrained_model_says_so(log):
     model = SequenceModel("LSTM", log, TINY)
     with pytest.raises(ConfigError, match="LSTM is not trained yet: call fit"):
-        model.represent(histories(log, CUT))
+        model.represent(known_before(log, CUT))
     with pytest.raises(ConfigError, match="not trained"):
         model.learn(CUT)
 
@@ -235,15 +206,13 @@ def test_a_loss_that_is_not_finite_is_refused(log):
 def test_real_actions_are_foretold_better_than_by_the_last_pin(real_data, monkeypatch):
     monkeypatch.syspath_prepend(str(Path(__file__).resolve().parents[3] / "benchmarks"))
     sequence_losses = sys.modules.get("sequence_losses") or __import__("sequence_losses")
-    cut, end = (sequence_losses.microseconds(day) for day in ("2010-10-01", "2010-10-08"))
+    cut = date(2010, 10, 1)
     path = str(real_data / "online_retail" / "actions.parquet")
-    log = sequence_losses.read(path, ["purchase"], cut, 64)
-    tried = list(sequence_losses.days(log, cut, end))
-    model = SequenceModel("GRU", log, Training(epochs=3)).fit(cut)
-    ours = last = 0
-    for _, day in tried:
-        offsets, rows = day.histories.offsets, day.histories.rows
-        ours += sequence_losses.counts(log, model.represent(day.histories).vectors, day)
-        last += sequence_losses.counts(log, log.matrix[rows[offsets[1:] - 1]], day)
-    assert (ours[[2, 5]] == last[[2, 5]]).all()
-    assert (ours[[0, 1, 3, 4]] > 1.2 * last[[0, 1, 3, 4]]).all()
+    log = sequence_losses.read(path, ["purchase"], cut)
+    cases = of_days(log, days_between(cut, date(2010, 10, 7)), 90)
+    model = SequenceModel("GRU", log, Training(epochs=3)).fit(start_us(cut))
+    ours = sequence_losses.measured(model, cases, log)
+    last = sequence_losses.measured(LastPin(log.matrix), cases, log)
+    assert cases.n > 100
+    for name, sums in ours.items():
+        assert sums.value > 1.2 * last[name].value, name

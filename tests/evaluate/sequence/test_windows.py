@@ -102,14 +102,6 @@ def test_a_gap_of_just_the_limit_is_still_one_sitting():
     assert begins.tolist() == [True, False, True, True]
 
 
-@given(st.lists(st.tuples(st.integers(0, 9), st.integers(0, 4)), max_size=6))
-def test_ranges_are_ranges(pairs):
-    starts = np.array([a for a, _ in pairs], np.intp)
-    stops = starts + np.array([n for _, n in pairs], np.intp)
-    expected = [i for a, n in pairs for i in range(a, a + n)]
-    assert w.ranges(starts, stops).tolist() == expected
-
-
 def test_a_rectangle_holds_each_stretch_from_its_left_edge():
     log = log_of([[(0, 1), (1, 2), (9, 3), (20, 4), (21, 5)]])
     actions = w.before(log, 10**15, everyone(log))
