@@ -71,12 +71,12 @@ class SequenceModel:
         self.curve = Curve([], [], [])
         self._log = log
         self._training = training
-        self._trainer = Trainer(NETWORKS[name], log.matrix, training)
+        self._trainer: Trainer
         self._until_us: int | None = None
         self._held_out = np.zeros(log.offsets.size - 1, np.bool_)
 
     def fit(self, until_us: int) -> Self:
-        """Train on what happened before a moment; the curve says how it went.
+        """Train anew on what happened before a moment; the curve says how it went.
 
         Raises
         ------
@@ -85,8 +85,8 @@ class SequenceModel:
         ConfigError
             When the loss is not finite.
         """
-        self._until_us = until_us
         self._held_out = self._some_users(until_us)
+        self._trainer = Trainer(NETWORKS[self.name], self._log.matrix, self._training)
         ours, others = self._actions(until_us)
         pins = catalogue_of(np.concatenate([ours.rows, others.rows]))
         trained_on = ours, self._windows(ours, None), pins
@@ -106,7 +106,7 @@ class SequenceModel:
             if curve.held_out[-1] == min(curve.held_out):
                 best = self._trainer.state
         self._trainer.state = best
-        self.curve = curve
+        self.curve, self._until_us = curve, until_us
         return self
 
     def learn(self, until_us: int) -> None:

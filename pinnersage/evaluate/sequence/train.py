@@ -24,12 +24,7 @@ from pinnersage.evaluate.sequence import negatives
 from pinnersage.evaluate.sequence.losses import LOSSES
 from pinnersage.evaluate.sequence.negatives import Catalogue
 from pinnersage.evaluate.sequence.recurrent import Network, Parameters
-from pinnersage.evaluate.sequence.windows import (
-    US_PER_HOUR,
-    Actions,
-    Windows,
-    padded,
-)
+from pinnersage.evaluate.sequence.windows import US_PER_HOUR, Actions, Windows, padded
 
 CLIP = 1.0
 """Longest slope that a step follows; longer ones are shortened to it."""
@@ -65,6 +60,13 @@ class Training:
     seed: int = 0
 
     def __post_init__(self) -> None:
+        for name in ("n_negatives", "n_hard", "size", "window", "batch", "targets", "epochs"):
+            if (number := getattr(self, name)) < 1:
+                raise ConfigError(f"{name} is {number}; at least 1 is needed.")
+        if not 0 < self.held_out < 1:
+            raise ConfigError(f"held_out is {self.held_out}, not between 0 and 1.")
+        if self.sitting_gap_hours < 0:
+            raise ConfigError(f"sitting_gap_hours is {self.sitting_gap_hours}, below 0.")
         for what, asked, known in (
             ("loss", {self.loss}, set(LOSSES)),
             ("kind of negatives", set(self.negatives), set(negatives.KINDS)),

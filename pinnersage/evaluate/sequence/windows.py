@@ -100,8 +100,9 @@ class Padded(NamedTuple):
     """int32[b, t]: number of each action's sitting in its stretch, from 0; t behind the end."""
 
 
-def padded(actions: Actions, starts: Integers, stops: Integers, shape: tuple[int, int],
-           gap_us: int) -> Padded:  # fmt: skip
+def padded(
+    actions: Actions, starts: Integers, stops: Integers, shape: tuple[int, int], gap_us: int
+) -> Padded:
     """Stretches as a rectangle of a given shape; rows of it that are left over are empty."""
     places = np.arange(shape[1])
     inside = np.zeros(shape, np.bool_)

@@ -165,6 +165,13 @@ def test_a_day_is_learned_once(quick):
     assert all(map(np.array_equal, before, parameters(quick)))
 
 
+def test_fitting_again_begins_anew(quick):
+    before = parameters(quick)
+    quick.learn(CUT + DAY)
+    quick.fit(CUT)
+    assert all(map(np.array_equal, before, parameters(quick)))
+
+
 def test_days_are_learned_in_order(quick):
     quick.learn(CUT + DAY)
     with pytest.raises(ConfigError, match="cannot go back"):

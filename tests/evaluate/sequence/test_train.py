@@ -127,9 +127,12 @@ def test_the_same_seed_gives_the_same_parameters():
         ({"loss": "l3"}, "No loss is called l3. There are hinge, l2, log."),
         ({"negatives": ("random", "soft")}, "soft. There are hard, popular, random."),
         ({"negatives": ()}, "No kind of negatives is called nothing"),
+        ({"window": 0}, "window is 0; at least 1 is needed."),
+        ({"held_out": 1.0}, "held_out is 1.0, not between 0 and 1."),
+        ({"sitting_gap_hours": -1.0}, "sitting_gap_hours is -1.0, below 0."),
     ],
 )
-def test_unknown_words_are_refused(options, words):
+def test_what_cannot_work_is_refused(options, words):
     with pytest.raises(ConfigError, match=words.replace(".", r"\.")):
         Training(**options)
 
