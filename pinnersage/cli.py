@@ -326,13 +326,15 @@ def evaluate(
         date, typer.Option(parser=parse_day, metavar="DAY", help="The last test day.")
     ],
     test_days: Annotated[
-        int | None, typer.Option(help="Days that models are measured on.", show_default=SETTING)
+        int | None,
+        typer.Option(help="Days that models are measured on. [default: evaluation.test_days]"),
     ] = None,
     tuning_days: Annotated[
-        int | None, typer.Option(help="Days before them, to choose on.", show_default=SETTING)
+        int | None,
+        typer.Option(help="Days before them, to choose on. [default: evaluation.tuning_days]"),
     ] = None,
     n_candidates: Annotated[
-        int | None, typer.Option(help="Candidates of a user.", show_default=SETTING)
+        int | None, typer.Option(help="Candidates of a user. [default: evaluation.n_candidates]")
     ] = None,
     sequence: Annotated[
         bool, typer.Option("--sequence", help="Also train GRU, LSTM and HierTCN.")
@@ -340,9 +342,11 @@ def evaluate(
     home: Home = None,
     as_json: AsJson = False,
 ) -> None:
-    """Repeat the paper's experiments on your own data: does PinnerSage retrieve better?"""
+    """Repeat the paper's experiments on your data: what retrieves better, and by how much."""
     from pinnersage.evaluate import evaluation, report
+    from pinnersage.stores import open_storage
 
+    stderr = Console(stderr=True, highlight=False)
     settings = settings_of(home).with_evaluation(
         test_days=test_days,
         tuning_days=tuning_days,

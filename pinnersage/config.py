@@ -238,11 +238,11 @@ class EvaluationConfig(Section):
     history_days: PositiveInt = 365
     """Days before those, from which models learn and by which a pin is new or a repeat."""
     n_candidates: PositiveInt = 400
-    """Candidates of a user, 400 in the paper; a few per cent of the pins where these are few."""
+    """Candidates of a user, 400 in the paper; fewer where the pins are few."""
     cosine_threshold: Annotated[float, Field(ge=-1, le=1)] = 0.8
     """Cosine from which a candidate is relevant to an action, 0.8 in the paper."""
     false_match_rate: Share = 0.0
-    """Share of random pairs of pins that the cosine threshold is set from; 0: it stands as it is."""
+    """Share of random pairs of pins that sets the cosine threshold; 0: it stands as it is."""
     merge_thresholds: Annotated[tuple[NonNegative, ...], Field(min_length=1)] = (
         0.25,
         0.5,

@@ -1,8 +1,8 @@
 """Evaluation: all of the paper's offline experiments over one stretch of days.
 
 The days in order: what models may learn from; the cut; the *tuning days*, on which everything is
-chosen; the *test days*, which are measured one after another, each taken in by the models once it is
-over. Embeddings are those that were valid at the cut, so that none was made from a judged day.
+chosen; the *test days*, which are measured one after another, each taken in by the models once it
+is over. Embeddings are those that were valid at the cut, so that none was made from a judged day.
 """
 
 import hashlib
@@ -38,7 +38,7 @@ from pinnersage.evaluate.log import Log
 from pinnersage.evaluate.metrics import Lists, Sums
 from pinnersage.evaluate.models import EveryPin, Grouped
 from pinnersage.evaluate.policies import BUDGETS, PAPER, POLICIES, Budget, Policy
-from pinnersage.evaluate.results import Choice, EvaluationReport, Table, Training
+from pinnersage.evaluate.results import Choice, Contrast, EvaluationReport, Table, Training
 from pinnersage.evaluate.retrieval import Key, Protocol, Retrieval
 from pinnersage.evaluate.search import Exact
 from pinnersage.evaluate.tables import Frame, Measured
@@ -177,15 +177,16 @@ class Evaluation:
         ]
         found = {entry.name: self._measure(entry) for entry in entries}
         made = [self._next_action()]
-        comparisons = []
+        comparisons, contrasts = [], []
         for budget in BUDGETS:
             for policy in lineup.unique((PAPER, tuned.policy)):
                 rows = self._rows(entries, found, policy, budget, tuned)
                 made.append(self._retrieval_table(rows, policy, budget))
+                contrasts += self._contrasts(rows, policy, budget)
             rows = self._rows(entries, found, tuned.policy, budget, tuned)
             comparisons += [
                 tables.against_best_single(budget, measure, rows, self.users, self.seed)
-                for measure in ("relevance, new", "recall, new", "relevance, all", "recall, all")
+                for measure in RELEVANT
             ]
             made.append(self._policy_table(entries[0], found, budget, tuned))
         made += self._ranking_tables(entries, tuned)
@@ -198,6 +199,7 @@ class Evaluation:
             sweep=tuned.sweep,
             tables=made,
             comparisons=comparisons,
+            contrasts=contrasts,
             curve=curves.diversity_against_relevance(
                 last_pin, main, self.test, self.log.matrix, self.seed
             ),
@@ -264,6 +266,24 @@ class Evaluation:
                     Measured(f"{lineup.MAIN}, one sampled", lineup.ONE.name, one, single=True)
                 )
         return rows
+
+    def _contrasts(
+        self, rows: Sequence[Measured], policy: Policy, budget: Budget
+    ) -> list[Contrast]:
+        """Return Ward's clusters against those of other libraries (the order of Table 4)."""
+        named = {row.model: row for row in rows}
+        return [
+            tables.contrast(
+                policy.name,
+                budget,
+                measure,
+                (named[lineup.MAIN], named[other]),
+                self.users,
+                self.seed,
+            )
+            for other in (lineup.K_MEANS, lineup.COMPLETE)
+            for measure in RELEVANT
+        ]
 
     def _retrieval_table(self, rows: Sequence[Measured], policy: Policy, budget: Budget) -> Table:
         """Return Table 4 for one policy and budget."""

@@ -13,6 +13,8 @@ from pinnersage.evaluate.tuning import DECAYS as DECAYS_TRIED
 from pinnersage.evaluate.tuning import PAPER_DECAY, Tuned
 
 MAIN = "PinnerSage"
+K_MEANS = f"{MAIN}, k-means (k = 5)"
+COMPLETE = f"{MAIN}, complete linkage"
 DECAYS = (0.0, 0.01, 0.1, 0.25)
 """Of the decay averages (section 5.3)."""
 MOST_VECTORS = 10
@@ -38,9 +40,8 @@ class Entry(NamedTuple):
 
 def singles(matrix: Vectors) -> list[Entry]:
     """Return the models of one vector that learn nothing; the last pin, the base, first."""
-    decays = [DecayAverage(matrix, decay) for decay in DECAYS]
-    last = LastPin(matrix)
-    return [Entry(model.name, model, (SINGLE,), single=True) for model in (last, *decays)]
+    models: list[Model] = [LastPin(matrix), *(DecayAverage(matrix, decay) for decay in DECAYS)]
+    return [Entry(model.name, model, (SINGLE,), single=True) for model in models]
 
 
 def several(matrix: Vectors, tuned: Tuned, seed: int, threads: int) -> list[Entry]:
@@ -61,8 +62,8 @@ def several(matrix: Vectors, tuned: Tuned, seed: int, threads: int) -> list[Entr
             if decay != PAPER_DECAY
         ),
         Entry(f"{MAIN}, centroid", replace(main, embedding="centroid"), two),
-        Entry(f"{MAIN}, k-means (k = 5)", Grouped(matrix, five, "", threads=threads), two),
-        Entry(f"{MAIN}, complete linkage", Grouped(matrix, complete, "", threads=threads), two),
+        Entry(K_MEANS, Grouped(matrix, five, "", threads=threads), two),
+        Entry(COMPLETE, Grouped(matrix, complete, "", threads=threads), two),
     ]
 
 

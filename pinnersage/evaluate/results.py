@@ -69,6 +69,20 @@ class Comparison(Frozen):
     p: float | None
 
 
+class Contrast(Frozen):
+    """PinnerSage with Ward's clusters against another way to cluster, all else alike."""
+
+    policy: str
+    budget: str
+    measure: str
+    one: str
+    other: str
+    lift: Estimate
+    """Of the one over the other; the paper's order has it above 0."""
+    paper: float | None = None
+    """What the paper's Table 4 gives for it."""
+
+
 class CurvePoint(Frozen):
     """Figure 7 at one number of embeddings."""
 
@@ -183,6 +197,7 @@ class EvaluationReport(Frozen):
     sweep: list[SweepPoint] = []
     tables: list[Table]
     comparisons: list[Comparison] = []
+    contrasts: list[Contrast] = []
     curve: Curve | None = None
     groups: list[Group] = []
     timelines: list[Timeline] = []

@@ -3,10 +3,10 @@
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from pinnersage.evaluate import lifts
+from pinnersage.evaluate import lifts, paper
 from pinnersage.evaluate.histories import Integers
 from pinnersage.evaluate.metrics import Sums
-from pinnersage.evaluate.results import Comparison, Estimate, Row, Table
+from pinnersage.evaluate.results import Comparison, Contrast, Estimate, Row, Table
 
 
 class Measured(NamedTuple):
@@ -102,6 +102,36 @@ def against_best_single(
         lift=estimate(lift.lift),
         p=lift.p,
     )
+
+
+def contrast(
+    policy: str,
+    budget: str,
+    measure: str,
+    pair: tuple[Measured, Measured],
+    users: Integers,
+    seed: int,
+) -> Contrast:
+    """Return one row against another on the same cases."""
+    one, other = pair
+    lift = lifts.lifts(other.sums[measure], {"": one.sums[measure]}, users, seed=seed)[""]
+    return Contrast(
+        policy=policy,
+        budget=budget,
+        measure=measure,
+        one=one.model,
+        other=other.model,
+        lift=estimate(lift.lift),
+        paper=in_paper(measure, one.model, other.model),
+    )
+
+
+def in_paper(measure: str, one: str, other: str) -> float | None:
+    """Return the lift of one model over another that the paper's Table 4 implies, if it does."""
+    place = {"relevance, all": 0, "recall, all": 1}.get(measure)
+    if place is None or one not in paper.TABLE_4 or other not in paper.TABLE_4:
+        return None
+    return (1 + paper.TABLE_4[one][place]) / (1 + paper.TABLE_4[other][place]) - 1
 
 
 def estimate(interval: lifts.Interval) -> Estimate:
