@@ -185,8 +185,8 @@ Allocation = Literal["equal", "proportional", "round_robin"]
 class RetrievalConfig(Section):
     """How candidates are found (paper, section 4)."""
 
-    allocation: Allocation = "equal"
-    """``equal``: some medoids, as many pins each (the paper's). The others ask all medoids."""
+    allocation: Allocation = "proportional"
+    """``equal``: some sampled medoids, as many pins each (the paper's). The others ask all."""
     n_medoids: PositiveInt = 3
     """For ``equal``: most medoids that are sampled for one request."""
     n_candidates: PositiveInt = 400

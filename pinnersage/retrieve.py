@@ -315,7 +315,7 @@ class Reader:
         if allocation == "round_robin":
             return allocate.in_turns(near, most)
         if allocation == "proportional":
-            return allocate.merged(near, allocate.shares(importance, most)[chosen])
+            return allocate.filled(near, allocate.shares(importance, most)[chosen], most)
         return allocate.merged(near, [most // len(near)] * len(near))
 
     def close(self) -> None:

@@ -116,7 +116,10 @@ def run_missing(days: list[date], settings: Settings) -> int:
 
 
 def stage_days(lake: Lake, layout: Layout, settings: Settings, days: list[date]) -> None:
-    """Stage days, those that follow each other in one pass; a file that comes later is staged then."""
+    """Stage days, those that follow each other in one pass.
+
+    A file that comes later is staged then.
+    """
     by_day = source.by_day(settings.source)
     for span in spans(days, one_by_one=by_day):
         if source.files(settings.source, span[0]) or not by_day:

@@ -52,8 +52,8 @@ LARGE_SHARE = 0.05
 """Candidates as a share of all pins, from which a note says that they are many."""
 IMPRESSIONS = "No impressions: Table 5 ranks actions against random pins."
 AFTER_THE_FACT = (
-    "The best model of one vector is taken by its value on the test days; the chosen one was chosen "
-    "before them. That favours the former."
+    "The best model of one vector is taken by its value on the test days; the chosen one was "
+    "chosen before them. That favours the former."
 )
 ABOUT_RETRIEVAL: dict[Budget, str] = {
     "equal cost": "Every model reads as many neighbours; where several vectors bring the same pin, "
@@ -383,8 +383,8 @@ class Evaluation:
             frame = Frame(
                 "Table 5",
                 f"Candidate ranking, {policy.name}",
-                "The actions of a user's day among 20 other pins each, by the largest cosine to any "
-                "vector that is asked (section 5.3.2). The log has no impressions: all others are "
+                "The actions of a user's day among 20 other pins each, by the largest cosine to "
+                "any vector that is asked (section 5.3.2). The log has no impressions: all others are "
                 "random pins.",
                 RANKING,
                 {

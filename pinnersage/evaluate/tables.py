@@ -73,7 +73,7 @@ def table(
                 policy=row.policy,
                 chosen=row.chosen,
                 paper=dict(frame.paper.get(row.model, {})),
-                **found[i],  # type: ignore[arg-type]
+                **found[i],
             )
             for i, row in enumerate(rows)
         ],
