@@ -76,7 +76,9 @@ def test_an_erased_user_leaves_and_the_others_rows_stay(home, user):
     exposures.append([exposure(user("7")), exposure(user("8"))], settings)
     exposures.append([exposure(user("7"), hours=3)], settings)
     exposures.append([exposure(user("9"), hours=30)], settings)
-    kept = [row for day in (DAY, NEXT) for row in rows(settings, day) if row["user_id"] != user("7")]
+    kept = [
+        row for day in (DAY, NEXT) for row in rows(settings, day) if row["user_id"] != user("7")
+    ]
 
     report = order(settings, "7")
 
@@ -85,7 +87,7 @@ def test_an_erased_user_leaves_and_the_others_rows_stay(home, user):
     assert order(settings, "7").files == 0
 
 
-def test_a_file_without_the_erased_user_is_what_would_have_been_written(home, tmp_path):
+def test_a_file_without_the_erased_user_is_what_would_have_been_written(home):
     settings = home()
     exposures.append([exposure("a"), exposure("b"), exposure("c")], settings)
     order(settings, "b")
