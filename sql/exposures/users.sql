@@ -17,7 +17,7 @@ exposed AS (
         user_id,
         min(arm) AS arm,
         min(share) AS share,
-        count(DISTINCT (arm, share)) AS n_arms,
+        greatest(count(DISTINCT arm), count(DISTINCT share)) AS n_arms,
         count(*) AS n_exposures,
         min(shown_at) AS first_shown_at
     FROM shown
