@@ -89,9 +89,9 @@ async def lifespan(app: FastAPI) -> AsyncIterator[None]:
     try:
         yield
     finally:
-        await anyio.to_thread.run_sync(app.state.live.close)
         if app.state.experiment is not None:
             await anyio.to_thread.run_sync(app.state.experiment.close)
+        await anyio.to_thread.run_sync(app.state.live.close)
 
 
 def running(settings: Settings) -> Running | None:

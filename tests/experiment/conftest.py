@@ -10,12 +10,6 @@ from shows import ARMS, NAME, event_of
 from pinnersage import stage
 
 
-@pytest.fixture(params=["string", "int64"])
-def ids(request):
-    """What the users of a lake are."""
-    return pa.type_for_alias(request.param)
-
-
 @pytest.fixture
 def home(tmp_path):
     """Make a home with an experiment, over users' actions of two days from ``DAY``, all staged."""

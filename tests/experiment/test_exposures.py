@@ -5,10 +5,11 @@ from datetime import UTC, datetime, timedelta
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from events import DAY
-from shows import exposure
+from events import DAY, write_log, write_pins
+from shows import event_of, exposure
 
-from pinnersage import config, erase, erased, maintain
+from pinnersage import config, erase, erased, init, maintain
+from pinnersage.config import SourceConfig
 from pinnersage.errors import TransientError
 from pinnersage.experiment import exposures
 from pinnersage.schema import EXPOSURES
@@ -171,3 +172,18 @@ def test_pins_wait_in_arrows_form():
     one = exposure("a", pins=list(range(400)))
     assert isinstance(one.candidates, pa.Array)
     assert one.candidates.nbytes + one.brought_by.nbytes < 5_000
+
+
+def test_an_object_store_does_the_same(bucket, tmp_path):
+    log = write_log(tmp_path / "log.parquet", [event_of(1)])
+    items = write_pins(tmp_path / "items", list(range(10, 30)))
+    home, source = tmp_path / "home", SourceConfig(actions=str(log))
+    init.run(home, source, items, n_buckets=2, lake_root=bucket.where, valid_from=DAY)
+    settings = config.load(home)
+    exposures.append([exposure(7), exposure(8)], settings)
+    assert users(settings) == [7, 8]
+
+    assert order(settings, "7").files == 1
+
+    assert users(settings) == [8]
+    assert exposures.days(open_lake(settings)) == [DAY]
