@@ -663,6 +663,48 @@ def serve(
     server.run(settings.model_copy(update={"service": service}))
 
 
+@app.command()
+def experiment(
+    first: ADay,
+    last: ADay,
+    name: Annotated[str, typer.Option(help="Of the experiment. [default: the setting]")] = "",
+    html: Html = None,
+    home: Home = None,
+    as_json: AsJson = False,
+) -> None:
+    """Compare the arms of an experiment by what users did from the first day to the last."""
+    from pinnersage.experiment import analyse, outcome
+
+    found = analyse.run(first, last, settings_of(home), name)
+    if html:
+        outcome.write(found, html.absolute())
+    if as_json:
+        tell(found, as_json=True)
+        return
+    console.print(f"{found.experiment}, {first} to {last}", style="bold")
+    table = Table("arm", "share", "users", "expected", "exposures", "actions", "acted", box=None)
+    for arm in found.arms:
+        counts = (arm.exposures, arm.actions, arm.acting)
+        table.add_row(
+            arm.name, f"{arm.share:.2%}", f"{arm.users:,}", f"{arm.expected_users:,.0f}",
+            *(f"{count:,}" for count in counts),
+        )  # fmt: skip
+    console.print(table)
+    console.print(f"Users against shares: p = {shown(found.ratio_p, '.3g')}")
+    for problem in found.problems:
+        console.print(f"No result: {problem}")
+    if not found.lifts:
+        return
+    table = Table("arm", "measure", "control", "arm's", "lift", "95 % interval", "", box=None)
+    for lift in found.lifts:
+        ends = f"{shown(lift.low, '+.1%')} to {shown(lift.high, '+.1%')}"
+        table.add_row(
+            lift.arm, lift.measure, f"{lift.control:.4g}", f"{lift.value:.4g}",
+            f"{lift.lift:+.1%}", ends, lift.says,
+        )  # fmt: skip
+    console.print(table)
+
+
 KeyName = Annotated[str, typer.Argument(metavar="NAME", help="Whose key it is.")]
 
 

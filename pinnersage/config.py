@@ -11,7 +11,7 @@ import json
 import os
 import tomllib
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
     BaseModel,
@@ -20,6 +20,7 @@ from pydantic import (
     NonNegativeInt,
     PositiveInt,
     ValidationError,
+    model_validator,
 )
 from pydantic_settings import (
     BaseSettings,
@@ -218,6 +219,55 @@ class ServiceConfig(Section):
     """Whether a request must show a key; ``pinnersage add-key NAME`` makes one."""
 
 
+CONTROL = "control"
+"""The arm that the others are compared with."""
+PLACES = 10_000
+"""Users are spread over as many places; a share is a whole number of them."""
+
+
+class Arm(Section):
+    """One way to recommend, for a share of the users."""
+
+    name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,39}$")]
+    """What reports call it."""
+    share: Annotated[float, Field(gt=0, le=1)]
+    """Its share of all users: a multiple of 0.0001."""
+    allocation: Allocation | None = None
+    """In place of ``retrieval.allocation``."""
+    n_medoids: PositiveInt | None = None
+    """In place of ``retrieval.n_medoids``; only with the allocation ``equal``."""
+
+    @model_validator(mode="after")
+    def can_be(self) -> Self:
+        """Refuse a share that no user can tell, and medoids that nobody would count."""
+        if abs(self.share * PLACES - round(self.share * PLACES)) > 1e-6:  # noqa: PLR2004 (float64)
+            raise ValueError(f"the share of {self.name} is not a multiple of {1 / PLACES}")
+        if self.n_medoids is not None and self.allocation != "equal":
+            raise ValueError(f'{self.name} has n_medoids: say also allocation = "equal"')
+        return self
+
+
+class ExperimentConfig(Section):
+    """An experiment on live traffic: arms that recommend differently to some of the users."""
+
+    name: Annotated[str, Field(pattern=r"^([a-z0-9][a-z0-9_-]{0,79})?$")] = ""
+    """Of the experiment that runs; empty: none. Another name puts users in other arms."""
+    arms: tuple[Arm, ...] = ()
+    """Each with ``name``, ``share`` and, where not as set, ``allocation`` and ``n_medoids``."""
+
+    @model_validator(mode="after")
+    def can_be_compared(self) -> Self:
+        """Refuse arms of which nothing could be learned."""
+        names = [arm.name for arm in self.arms]
+        if (self.name or names) and (CONTROL not in names or len(names) < 2):  # noqa: PLR2004
+            raise ValueError(f'an experiment has two or more arms, and one is called "{CONTROL}"')
+        if len(set(names)) < len(names):
+            raise ValueError("two arms have the same name")
+        if sum(round(arm.share * PLACES) for arm in self.arms) > PLACES:
+            raise ValueError("the arms' shares add up to more than 1")
+        return self
+
+
 class FeaturesConfig(Section):
     """What rankers are told of users, now and for a past time."""
 
@@ -285,6 +335,8 @@ class RetentionConfig(Section):
     """Days kept of refined pins, and of what is known of each index."""
     ready_days: PositiveInt = 7
     """Days kept in the stores: the newest, and as many on the way back from the live release."""
+    exposures_days: PositiveInt = 90
+    """Days kept of what experiments showed."""
     reports_days: PositiveInt = 400
     """Days of quality reports and of maintenance's own."""
     grace_days: PositiveInt = 2
@@ -318,6 +370,7 @@ class Settings(BaseSettings):
     keyvalue: KeyValueConfig = KeyValueConfig()
     retrieval: RetrievalConfig = RetrievalConfig()
     service: ServiceConfig = ServiceConfig()
+    experiment: ExperimentConfig = ExperimentConfig()
     features: FeaturesConfig = FeaturesConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
     alerts: AlertConfig = AlertConfig()
@@ -486,6 +539,9 @@ def _summary(kind: Any) -> str:
 
 
 def _toml_value(value: Any) -> str:
+    if isinstance(value, Section):
+        given = value.model_dump(exclude_none=True).items()
+        return "{" + ", ".join(f"{name} = {_toml_value(item)}" for name, item in given) + "}"
     if isinstance(value, tuple):
         return "[" + ", ".join(_toml_value(item) for item in value) + "]"
     if isinstance(value, str | bool):

@@ -25,7 +25,7 @@ from pinnersage.stores.keyvalue import KeyValueStore
 from pinnersage.stores.packing import key_of
 from pinnersage.takedown import canonical_id
 
-TABLES = ("actions", "medoids")
+TABLES = ("actions", "medoids", "exposures")
 """Tables whose rows are users'."""
 AGAIN = 5
 """Times that a step begins again: each is a user who was erased while it ran."""
@@ -158,7 +158,8 @@ def scrub_lake(user: str, settings: Settings) -> int:
         pass
 
     def one(folder: str) -> int:
-        return scrub.partition(lake, folder, {user}.intersection, settings, bucket)
+        own = None if folder.startswith("exposures/") else bucket  # a log has no buckets
+        return scrub.partition(lake, folder, {user}.intersection, settings, own)
 
     changed = sum(parallel.in_order(one, folders, settings.run.threads))
     for table in TABLES:

@@ -21,7 +21,7 @@ from pinnersage.stores.storage import Entry, Storage
 from pinnersage.survey import BY_DAY, BY_VERSION, Named, Survey, names
 
 KEYVALUE, INDEXES = "key-value versions", "index versions"
-UNNAMED, REPORTS = "unnamed files", "reports"
+UNNAMED, EXPOSURES, REPORTS = "unnamed files", "exposures", "reports"
 QUALITY, OWN = "reports/quality/day=", "reports/maintenance/"
 _REPORT = re.compile(rf"(?P<of>(?:{QUALITY}|{OWN})\d{{4}}-\d\d-\d\d)[./].+")
 
@@ -79,6 +79,7 @@ def plan(now: datetime, settings: Settings) -> Plan:
     lake_items(survey, marks, kinds)
     kinds[KEYVALUE] = keyvalue_versions(survey, named)
     kinds[INDEXES] = index_versions(survey, named, pointer)
+    kinds[EXPOSURES] = exposures(survey)
     kinds[REPORTS] = reports(survey, named)
     return Plan(pointer, survey.since, kinds)
 
@@ -250,6 +251,25 @@ def store_versions(
 def bytes_in(folder: Path) -> int:
     """Return the size of a folder's files."""
     return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+
+
+def exposures(survey: Survey) -> Kind:
+    """Decide on the days of the log of experiments: by age alone, since nothing names its files."""
+    kind, kept = Kind(), survey.settings.retention.exposures_days
+    by_day: dict[date, list[Entry]] = {}
+    for entry in survey.lake.storage.list(EXPOSURES):
+        if found := re.fullmatch(r"exposures/day=(\d{4}-\d\d-\d\d)/data/[^/]+", entry.key):
+            by_day.setdefault(date.fromisoformat(found[1]), []).append(entry)
+    newest = min(survey.now.date(), max(by_day, default=date.max))
+    for day, entries in sorted(by_day.items()):
+        age = (newest - day).days
+        if age < kept:
+            kind.kept += 1
+        else:
+            size, keys = sum(e.size for e in entries), tuple(e.key for e in entries)
+            why = f"{age} days before {newest}, the newest; kept are {kept}"
+            kind.gone.append(Item(f"{EXPOSURES}/day={day}", why, size, keys))
+    return kind
 
 
 def reports(survey: Survey, named: Named) -> Kind:

@@ -92,6 +92,8 @@ class Wishes:
     """Only pins made within so many days before the end of the live medoids' day, or later."""
     topics: tuple[str, ...] = ()
     """Only pins about any of these; empty: about anything."""
+    n_medoids: int | None = None
+    """For ``equal``: most medoids that are sampled, in place of the setting."""
 
     def filter_on(self, day: date) -> Filter | None:
         """Return what the index is asked for on a day; None: anything."""
@@ -282,7 +284,8 @@ class Reader:
         if allocation == "proportional":
             return np.flatnonzero(allocate.shares(profile.importance, most))
         rng = generator(user_id, self.release.medoids.day.isoformat(), draw)
-        return sample_medoids(profile.importance, self.config.n_medoids, rng=rng)
+        size = self.config.n_medoids if wishes.n_medoids is None else wishes.n_medoids
+        return sample_medoids(profile.importance, size, rng=rng)
 
     def _allocation(self, wishes: Wishes) -> Allocation:
         return wishes.allocation or self.config.allocation

@@ -15,10 +15,10 @@ TIME = pa.timestamp("us", tz="UTC")
 
 @dataclass(frozen=True)
 class Column:
-    """One column: its name, its type (``user`` and ``pin`` follow the lake) and its meaning."""
+    """One column: name, type (``user``, ``pin`` and ``pins`` follow the lake) and meaning."""
 
     name: str
-    kind: pa.DataType | Literal["user", "pin"]
+    kind: pa.DataType | Literal["user", "pin", "pins"]
     meaning: str
 
 
@@ -36,10 +36,21 @@ class Table:
 
     def arrow(self, user: IdType = "string", pin: IdType = "string") -> pa.Schema:
         """Return the Arrow schema for a lake with these identifier types."""
-        types = {"user": pa.type_for_alias(user), "pin": pa.type_for_alias(pin)}
+        types = types_of(user, pin)
         return pa.schema(
             [(c.name, types[c.kind] if isinstance(c.kind, str) else c.kind) for c in self.columns]
         )
+
+
+def types_of(user: IdType, pin: IdType) -> dict[str, pa.DataType]:
+    """Return the types that follow the lake: of a user, a pin, a list of pins."""
+    one = pa.type_for_alias(pin)
+    return {"user": pa.type_for_alias(user), "pin": one, "pins": list_of(one)}
+
+
+def list_of(kind: pa.DataType) -> pa.DataType:
+    """Return the type of lists, called as Parquet calls it: a file read and written is the same."""
+    return pa.list_(pa.field("element", kind))
 
 
 ACTIONS = Table(
@@ -124,4 +135,29 @@ REFINED = Table(
     ),
 )
 
-TABLES = (ACTIONS, PINS, PIN_ROWS, MEDOIDS, REFINED)
+EXPOSURES = Table(
+    "exposures",
+    "serve",
+    ("day",),
+    ("shown_at", "user_id"),
+    "What an experiment showed whom, a row a recommendation. A log: files only come, no manifest.",
+    (
+        Column("shown_at", TIME, "When."),
+        Column("experiment", pa.string(), "Its name."),
+        Column("user_id", "user", "To whom."),
+        Column("arm", pa.string(), "The user's arm."),
+        Column("share", pa.float64(), "The arm's share of all users, as the settings had it."),
+        Column("release", pa.int64(), "The release that answered."),
+        Column("draw", pa.int64(), "The draw of medoids."),
+        Column("medoids", "pins", "The medoids asked; none for a user who got popular pins."),
+        Column("candidates", "pins", "What was recommended, the first first."),
+        Column(
+            "brought_by",
+            list_of(pa.int32()),
+            "Of each candidate, the place in medoids, from 0, of the one that brought it; "
+            "-1: a popular pin.",
+        ),
+    ),
+)
+
+TABLES = (ACTIONS, PINS, PIN_ROWS, MEDOIDS, REFINED, EXPOSURES)

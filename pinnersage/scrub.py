@@ -122,20 +122,23 @@ def rewritten(
             table = pq.ParquetFile(path).read()
         ids = [user for user in users.to_pylist() if str(user) in gone]
         is_gone = pc.is_in(table["user_id"], pa.array(ids, users.type))
-        name, day, bucket = re.match(r"(\w+)/day=([^/]+)/bucket=(\d+)/", key).groups()  # type: ignore[union-attr]
+        name, day, bucket = re.match(r"(\w+)/day=([^/]+)/(?:bucket=(\d+)/)?", key).groups()  # type: ignore[union-attr]
+        where = {"day": day} | ({"bucket": int(bucket)} if bucket else {})
         removed, kept = table.filter(is_gone), table.filter(pc.invert(is_gone))
         file = None
         if kept.num_rows:
             target = work / f"{len(found)}.parquet"
             write_as_its_step(name, kept, target)
-            file = lake.add(target, name, kept.num_rows, day=day, bucket=int(bucket))
-        found[key] = Rewritten(file, gone, removed.num_rows, hash_of(removed, work, settings))
+            file = lake.add(target, name, kept.num_rows, **where)
+        # A log has no manifest that a hash would stand in.
+        hashed = hash_of(removed, work, settings) if bucket else 0
+        found[key] = Rewritten(file, gone, removed.num_rows, hashed)
     return found
 
 
 def write_as_its_step(name: str, table: pa.Table, path: Path) -> None:
-    """Write a file as ``stage`` or ``cluster`` would have: the same rows, the same bytes."""
-    if name == "actions":
+    """Write a file as its step would have: the same rows, the same bytes."""
+    if name in {"actions", "exposures"}:
         write_parquet(table, path)
     else:
         pq.write_table(table.combine_chunks(), path, compression="zstd", row_group_size=ROW_GROUP)

@@ -10,11 +10,12 @@ import pyarrow as pa
 from pydantic import BaseModel, ConfigDict
 
 from pinnersage.config import Settings
+from pinnersage.experiment import exposures
 from pinnersage.extract import end_of, start_of
 from pinnersage.release import Release, Releases
-from pinnersage.schema import MEDOIDS, TABLES, TIME, Column, Table
+from pinnersage.schema import EXPOSURES, MEDOIDS, TABLES, TIME, Column, Table, types_of
 from pinnersage.stores import embeddings, open_keyvalue
-from pinnersage.stores.lake import Layout, Manifest
+from pinnersage.stores.lake import Lake, Layout, Manifest
 
 VECTOR = pa.list_(pa.float32())
 SHOWN = 14
@@ -116,6 +117,8 @@ def run(now: datetime, settings: Settings) -> TablesReport:
 def in_lake(table: Table, now: datetime, releases: Releases, live: Release | None) -> TableFacts:
     """Return what there is of a table that has manifests."""
     lake = releases.lake
+    if table == EXPOSURES:
+        return log_in_lake(table, now, lake)
     by_day = table.partition[0] == "day"
     if by_day:
         days = lake.days(table.name)
@@ -127,6 +130,15 @@ def in_lake(table: Table, now: datetime, releases: Releases, live: Release | Non
     parts = tuple(part(manifest, live) for manifest in kept)
     covered = coverage(table.name, kept[0], releases) if kept else {}
     return facts(table, lake.layout, parts, n_parts, now, covered, by_day=by_day)
+
+
+def log_in_lake(table: Table, now: datetime, lake: Lake) -> TableFacts:
+    """Return what there is of a log: its days; its rows are in no manifest."""
+    known = exposures.days(lake)
+    newest = known[-1] if known else None
+    found = facts(table, lake.layout, (), len(known), now, {}, by_day=True)
+    age = None if newest is None else (now - end_of(newest)) / timedelta(days=1)
+    return found.model_copy(update={"newest": newest, "age_days": age})
 
 
 def in_store(
@@ -202,9 +214,11 @@ def part(manifest: Manifest, live: Release | None) -> Part:
 
 def kind_of(column: Column, layout: Layout) -> str:
     """Return a column's type in words."""
-    own = {"user": layout.user_id, "pin": layout.pin_id}
-    kind = pa.type_for_alias(own[column.kind]) if isinstance(column.kind, str) else column.kind
+    own = types_of(layout.user_id, layout.pin_id)
+    kind = own[column.kind] if isinstance(column.kind, str) else column.kind
     words = {pa.string(): "text", TIME: "time, UTC", pa.float64(): "float64", VECTOR: "float32[d]"}
+    if pa.types.is_list(kind) and kind not in words:
+        return f"list of {words.get(kind.value_type, str(kind.value_type))}"
     return words.get(kind, str(kind))
 
 

@@ -57,10 +57,12 @@ def tables() -> str:
 
 def type_name(kind: pa.DataType | str) -> str:
     """Return a column's type in words."""
+    if kind == "pins":
+        return "list of text or int64 (pin)"
     if isinstance(kind, str):
         return f"text or int64 ({kind})"
     names = {pa.string(): "text", schema.TIME: "time, µs, UTC", pa.float64(): "float64"}
-    return names.get(kind, str(kind))
+    return names.get(kind, f"list of {kind.value_type}" if pa.types.is_list(kind) else str(kind))
 
 
 def settings() -> str:
@@ -98,7 +100,7 @@ def limits(key: FieldInfo) -> str:
     if get_origin(kind) is Literal:
         return " or ".join(f"`{choice}`" for choice in get_args(kind))
     if get_origin(kind) is tuple:
-        return "list of text"
+        return "list of arms" if config.Arm in get_args(kind) else "list of text"
     words = {str: "text", int: "whole number", float: "number", bool: "true or false"}[kind]  # type: ignore[index]
     bounds = []
     for item in key.metadata:

@@ -151,3 +151,46 @@ def test_fingerprint_changes_with_any_setting_in_it():
     }
     assert len(prints) == 5
     assert all(len(text) == 16 for text in prints)
+
+
+CONTROL = {"name": "control", "share": 0.5}
+OTHER = {"name": "other", "share": 0.5, "allocation": "equal", "n_medoids": 1}
+
+
+def experiment(*arms, name="one"):
+    return config.build(HOME, {"experiment": {"name": name, "arms": list(arms)}}).experiment
+
+
+def test_an_experiment_survives_the_file():
+    given = experiment(CONTROL, OTHER)
+    values = tomllib.loads(config.to_toml(experiment=given))
+    assert config.build(HOME, values).experiment == given
+
+
+@pytest.mark.parametrize(
+    ("arms", "says"),
+    [
+        ([], "two or more arms"),
+        ([CONTROL], "two or more arms"),
+        ([OTHER, OTHER | {"name": "third", "share": 0.1}], 'one is called "control"'),
+        ([CONTROL, OTHER, OTHER | {"share": 0.0001}], "same name"),
+        ([CONTROL, OTHER | {"share": 0.5001}], "more than 1"),
+        ([CONTROL, OTHER | {"share": 0.12345}], "multiple of 0.0001"),
+        ([CONTROL, OTHER | {"share": 0}], "greater than 0"),
+        ([CONTROL, OTHER | {"allocation": "proportional"}], 'say also allocation = "equal"'),
+        (
+            [CONTROL, {"name": "other", "share": 0.5, "n_medoids": 1}],
+            'say also allocation = "equal"',
+        ),
+        ([CONTROL, OTHER | {"name": "Ö"}], "pattern"),
+        ([CONTROL, OTHER | {"draw": 1}], "no such setting"),
+    ],
+)
+def test_arms_that_teach_nothing_are_refused(arms, says):
+    with pytest.raises(ConfigError, match=says):
+        experiment(*arms)
+
+
+def test_arms_may_leave_users_out_and_stay_when_none_runs():
+    assert experiment(CONTROL, OTHER | {"share": 0.0001}).arms[1].share == 0.0001
+    assert experiment(CONTROL, OTHER, name="").arms

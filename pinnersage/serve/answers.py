@@ -182,6 +182,9 @@ class Recommended(Answer):
 
     user: PlainId
     draw: int
+    arm: Annotated[
+        str | None, Field(description="The user's arm, where the answer is part of an experiment.")
+    ]
     fallback: Annotated[
         bool,
         Field(description="Nothing is known of the user: the candidates are the popular pins."),

@@ -16,7 +16,8 @@ from starlette.status import HTTP_405_METHOD_NOT_ALLOWED
 from pinnersage import config, retrieve
 from pinnersage.config import Settings
 from pinnersage.errors import PinnerSageError
-from pinnersage.serve import keys, orders, page, routes, run
+from pinnersage.experiment.running import Running
+from pinnersage.serve import keys, metrics, orders, page, routes, run
 from pinnersage.serve.gate import Gate
 from pinnersage.serve.keys import Doorkeeper
 from pinnersage.serve.live import Live
@@ -83,11 +84,23 @@ async def lifespan(app: FastAPI) -> AsyncIterator[None]:
     anyio.to_thread.current_default_thread_limiter().total_tokens = settings.service.threads
     app.state.orders = CapacityLimiter(1)
     app.state.live = Live(settings, retrieve.open_context(settings))
+    app.state.experiment = running(settings)
     await anyio.to_thread.run_sync(app.state.live.start)
     try:
         yield
     finally:
+        if app.state.experiment is not None:
+            await anyio.to_thread.run_sync(app.state.experiment.close)
         await anyio.to_thread.run_sync(app.state.live.close)
+
+
+def running(settings: Settings) -> Running | None:
+    """Return the experiment that the settings name, begun; None where they name none."""
+    if not settings.experiment.name:
+        return None
+    experiment = Running(settings, metrics.EXPOSURES.inc, metrics.EXPOSURES_LOST.inc)
+    experiment.start()
+    return experiment
 
 
 def invalid(_request: Request, error: Exception) -> JSONResponse:

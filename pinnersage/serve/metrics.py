@@ -23,6 +23,8 @@ SECONDS = Histogram(
 )
 REFUSED = Counter("pinnersage_refused", "Requests refused unread, by reason.", ["why"])
 FALLBACKS = Counter("pinnersage_fallbacks", "Users who got popular pins for want of clusters.")
+EXPOSURES = Counter("pinnersage_exposures_written", "Exposures of experiments, in the lake.")
+EXPOSURES_LOST = Counter("pinnersage_exposures_lost", "Exposures that will never be in the lake.")
 HITS = Counter("pinnersage_neighbours_remembered", "Medoids whose neighbours were remembered.")
 MISSES = Counter("pinnersage_neighbours_searched", "Medoids that had to be searched for.")
 RELEASE = Gauge(

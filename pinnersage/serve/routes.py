@@ -1,6 +1,7 @@
 """Routes: what can be asked, all of the release that is live."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Annotated, Any, cast
 
@@ -9,8 +10,10 @@ from pydantic_core import to_json
 
 from pinnersage import features
 from pinnersage.config import Settings
+from pinnersage.experiment import running
+from pinnersage.experiment.running import Popular, Running
 from pinnersage.extract import end_of
-from pinnersage.retrieve import Reader, Wishes, as_python
+from pinnersage.retrieve import Reader, Recommendation, Wishes, as_python
 from pinnersage.serve import answers, metrics
 from pinnersage.serve.access import reads
 from pinnersage.serve.live import Live
@@ -64,11 +67,14 @@ def medoids(
     tags=["users"],
 )
 def recommendations(
-    asked: Annotated[answers.OneUser, Query()], following: Annotated[Live, Depends(live)]
+    asked: Annotated[answers.OneUser, Query()],
+    request: Request,
+    following: Annotated[Live, Depends(live)],
 ) -> Response:
     """Recommend pins to a user; one of whom nothing is known gets the popular ones, marked so."""
     with following.reader() as reader:
-        return as_json(stamp(reader) | recommended(reader, asked.user, asked, asked.exclude))
+        found = recommended(reader, request, asked.user, asked, asked.exclude)
+        return as_json(stamp(reader) | found)
 
 
 @router.post(
@@ -83,7 +89,7 @@ def recommendations_of_many(
     """Recommend pins to several users, all from one release."""
     refuse_large(request, asked.users)
     with following.reader() as reader:
-        results = [recommended(reader, user, asked, asked.exclude) for user in asked.users]
+        results = [recommended(reader, request, one, asked, asked.exclude) for one in asked.users]
         return as_json(stamp(reader) | {"results": results})
 
 
@@ -177,11 +183,18 @@ def counted() -> Response:
 
 
 def recommended(
-    reader: Reader, user: int | str, wanted: answers.Wanted, exclude: list[Any]
+    reader: Reader, request: Request, user: int | str, wanted: answers.Wanted, exclude: list[Any]
 ) -> dict[str, Any]:
-    """Return what a user is recommended, as ``answers.Recommended``."""
-    wishes = Wishes(
-        allocation=wanted.allocation,
+    """Return what a user is recommended, as ``answers.Recommended``.
+
+    Where an experiment runs, the user's arm decides how, and what is shown goes into its log; not
+    where the request itself says how: what was shown would be no arm's.
+    """
+    experiment = cast("Running | None", request.app.state.experiment)
+    member = experiment.member(user) if experiment and wanted.allocation is None else None
+    own = running.wishes(member) if member else Wishes(allocation=wanted.allocation)
+    wishes = replace(
+        own,
         exclude=frozenset(exclude),
         min_cosine=wanted.min_cosine,
         relevance=wanted.relevance,
@@ -190,13 +203,20 @@ def recommended(
     )
     refuse_filter(reader, wishes)
     made = reader.recommend(user, draw=wanted.draw, wishes=wishes)
-    candidates: list[dict[str, Any]]
+    shown: Recommendation | Popular
     if made is None:
         metrics.FALLBACKS.inc()
-        candidates = [{"pin_id": pin, "cosine": None} for pin in reader.popular(wishes)]
+        shown = Popular(reader.release.number, wanted.draw, reader.popular(wishes))
     else:
-        columns = zip(made.pin_ids, made.cosines, strict=True)
-        candidates = [{"pin_id": pin, "cosine": cosine} for pin, cosine in columns]
+        shown = made
+    if experiment and member:
+        clock = cast("Callable[[], datetime]", request.app.state.clock)
+        experiment.shown(member, shown, clock())
+    cosines = made.cosines if made else [None] * len(shown.pin_ids)
+    candidates: list[dict[str, Any]] = [
+        {"pin_id": pin, "cosine": cosine}
+        for pin, cosine in zip(shown.pin_ids, cosines, strict=True)
+    ]
     if made and wanted.explain:
         how = ["searched" if medoid in made.searched else "remembered" for medoid in made.medoids]
         for candidate, by in zip(candidates, made.brought_by, strict=True):
@@ -204,6 +224,7 @@ def recommended(
     return {
         "user": user,
         "draw": wanted.draw,
+        "arm": member.arm.name if member else None,
         "fallback": made is None,
         "medoids": made.medoids if made else [],
         "candidates": candidates,

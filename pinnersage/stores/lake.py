@@ -30,7 +30,7 @@ from pinnersage.stores.storage import Storage
 
 LAYOUT = "lake.json"
 ROW_GROUP = 122_880
-KINDS = ("action", "reason")
+KINDS = ("action", "reason", "experiment", "arm")
 """Columns of a few values each."""
 FOLDERS = ("version", "day", "bucket")
 """Keys of partitions, the outermost folder first."""

@@ -33,6 +33,7 @@ TYPES = {
     "day_end": "TIMESTAMPTZ",
     "since": "TIMESTAMPTZ",
     "until": "TIMESTAMPTZ",
+    "shown_at": "TIMESTAMPTZ",
     "day": "DATE",
     "medoids_day": "DATE",
     "point_row": "BIGINT",
@@ -54,6 +55,10 @@ TYPES = {
     "offset": "DOUBLE",
     "cohesion": "DOUBLE",
     "quality": "DOUBLE",
+    "share": "DOUBLE",
+    "draw": "BIGINT",
+    "n_arms": "BIGINT",
+    "n_exposures": "BIGINT",
 }
 JUDGED_BY_CODE = {"refined"}
 """Tables that we make from what was checked already; ``refine`` and ``index`` judge them."""
