@@ -35,7 +35,7 @@ from pinnersage.config import IndexConfig, RetrievalConfig
 from pinnersage.stores.edge import EdgeReader, EdgeStore
 from pinnersage.stores.neighbours import Counts, Memory
 
-CONFIG = RetrievalConfig()
+CONFIG = RetrievalConfig(allocation="equal")
 EACH = CONFIG.n_candidates // CONFIG.n_medoids
 """Candidates that a query brings."""
 STEPS = {"LSH → HNSW": 0.4, "full → refined index": 0.5, "centroid → medoid, remembered": 0.25}

@@ -56,7 +56,7 @@ SCALES = {
 def measure(name: str) -> dict[str, Any]:
     """Times of a request in milliseconds, and what the index is."""
     scale = SCALES[name]
-    config, settings = RetrievalConfig(), IndexConfig()
+    config, settings = RetrievalConfig(allocation="equal"), IndexConfig()
     rng = np.random.default_rng(0)
     matrix = pins(scale.pins, rng)
     copies = duplicates(matrix, rng)

@@ -74,8 +74,8 @@ def home(root: Path, scale: Scale) -> Settings:
     """A home in which one release is live, made by hand."""
     rng = np.random.default_rng(0)
     root.mkdir()
-    (root / config.FILE).write_text("")
-    settings = config.build(root, {})
+    (root / config.FILE).write_text('[retrieval]\nallocation = "equal"\n')
+    settings = config.load(root)
     lake = open_lake(settings)
     lake.create(Layout(n_buckets=4, user_id="int64", pin_id="int64"))
     matrix, day = retrieval.pins(scale.pins, rng), retrieval.DAY

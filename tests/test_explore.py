@@ -214,9 +214,11 @@ def test_recommendations_are_those_of_the_draw_under_the_medoid_that_brought_the
         made = opened.recommend(user, draw=draw)
         seen = explore.user(opened, two_days, user, draw=draw)["recommendations"]
 
-        assert [row["medoid"] for row in seen["rows"]] == [str(pin) for pin in made.medoids]
+        shown = [str(pin) for pin in made.medoids][: explore.MOST_ROWS]
+        assert [row["medoid"] for row in seen["rows"]] == shown
         assert seen["n_candidates"] == len(made.candidates)
-        assert sum(row["n_candidates"] for row in seen["rows"]) == len(made.candidates)
+        of_shown = sum(str(c.medoid) in shown for c in made.candidates)
+        assert sum(row["n_candidates"] for row in seen["rows"]) == of_shown
         for row in seen["rows"]:
             brought = [c for c in made.candidates if str(c.medoid) == row["medoid"]]
             shown = [(c["pin_id"], c["cosine"]) for c in row["candidates"]]
@@ -232,8 +234,9 @@ def test_what_was_searched_for_and_what_was_remembered_is_told(two_days):
         first = explore.user(reader, two_days, user)["recommendations"]
         second = explore.user(reader, two_days, user)["recommendations"]
 
-    assert [row["searched"] for row in first["rows"]] == [True] * first["n_medoids"]
-    assert [row["searched"] for row in second["rows"]] == [False] * first["n_medoids"]
+    n_rows = min(first["n_medoids"], explore.MOST_ROWS)
+    assert [row["searched"] for row in first["rows"]] == [True] * n_rows > []
+    assert [row["searched"] for row in second["rows"]] == [False] * n_rows
 
 
 def test_all_medoids_asked_are_counted_and_some_shown(home, monkeypatch):

@@ -157,7 +157,7 @@ def reader_of(tmp_path):
             previous=None,
         )
         index = Exact(matrix, list(indexed))
-        config = RetrievalConfig(**config)
+        config = RetrievalConfig(**{"allocation": "equal"} | config)  # what most tests are about
         record = Folder(tmp_path)
         context = Context(Memory(100), takedown.Watch(record), erased.Watch(record))
         return Reader(made, Profiles(ann=profile), table, index, config, context)
@@ -428,8 +428,9 @@ def test_medoids_that_could_bring_nothing_are_not_asked(reader_of, allocation):
     made = reader.recommend("ann", wishes=Wishes(allocation))
 
     near, _ = reader.near(pins)
+    shares = allocate.shares(np.array(importance), 12)
     twin = (
-        allocate.merged(near, allocate.shares(np.array(importance), 12))
+        allocate.filled([n for n, s in zip(near, shares, strict=True) if s], shares[shares > 0], 12)
         if allocation == "proportional"
         else allocate.in_turns(near, 12)
     )
@@ -491,6 +492,7 @@ def user(finished):
 
 
 def test_a_recommendation_can_be_replayed(finished, user):
+    finished = change(finished, retrieval={"allocation": "equal"})
     with retrieve.open_live(finished) as reader:
         first = [reader.recommend(user, draw=draw) for draw in range(20)]
     with retrieve.open_live(finished) as reader:
@@ -598,7 +600,7 @@ def test_an_unknown_user_is_told_apart_from_an_error(finished):
 
 
 def test_settings_of_retrieval_are_followed(finished, user):
-    few = change(finished, retrieval={"n_medoids": 1, "n_candidates": 5})
+    few = change(finished, retrieval={"allocation": "equal", "n_medoids": 1, "n_candidates": 5})
     with retrieve.open_live(few) as reader:
         made = reader.recommend(user)
 
