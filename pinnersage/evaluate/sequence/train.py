@@ -36,7 +36,7 @@ class Training:
 
     loss: str = "log"
     """l2, hinge or log."""
-    negatives: tuple[str, ...] = ("random",)
+    negatives: tuple[str, ...] = ("random", "hard")
     """Kinds of negatives, each with its share: random, popular, hard."""
     n_negatives: int = 256
     """Random and popular pins a step, which all its actions share."""
@@ -52,7 +52,7 @@ class Training:
     """Windows a step."""
     targets: int = 256
     """Actions a step that are ranked."""
-    epochs: int = 20
+    epochs: int = 12
     """Passes over the windows; the parameters of the pass with the least held-out loss stay."""
     learning_rate: float = 2e-3
     held_out: float = 0.1

@@ -19,7 +19,14 @@ from pinnersage.evaluate.sequence.sequence_model import NETWORKS, SequenceModel
 from pinnersage.evaluate.sequence.train import Training
 
 TINY = Training(
-    size=16, window=40, batch=8, targets=64, n_negatives=32, epochs=5, learning_rate=0.01
+    size=16,
+    window=40,
+    batch=8,
+    targets=64,
+    n_negatives=32,
+    negatives=("random",),
+    epochs=5,
+    learning_rate=0.01,
 )
 CUT = 25 * DAY
 
