@@ -37,6 +37,7 @@ ROW = 38
 DASHES = ("none", "6 3", "2 3", "9 3 2 3", "12 4", "4 5")
 """Tell lines apart where colours can't."""
 
+
 def plain(value: float) -> str:
     """Return a number as it is, with a minus sign for its hyphen."""
     return f"{value:g}".replace("-", "\N{MINUS SIGN}")
@@ -123,7 +124,7 @@ def scatter(
         return nothing(words)
     plane = plane_of(there, x, y, HEAD, vertical, horizontal)
     at = [plane.at(*point) for point in there]
-    parts = [axes(plane), marks(plane, vertical, horizontal)]
+    parts = [axes(plane)]
     if joined:
         parts.append(element("polyline", points=path(at), class_="path"))
     named = [p.label for p in points if known([(p.x, p.y)], x, y)]
@@ -131,7 +132,7 @@ def scatter(
         told = f"{label}: " if label else ""
         title = element("title", f"{told}{x.text(px)}, {y.text(py)}")
         parts.append(element("circle", title, cx=cx, cy=cy, r=4 if label else 2.5, class_="point"))
-    parts += labels(at, named)
+    parts += [marks(plane, vertical, horizontal), *labels(at, named)]
     return drawing(words, plane.up.begin + FOOT, *parts)
 
 
@@ -154,10 +155,10 @@ def lines(
     everything = [point for _, points in found for point in points]
     plane = plane_of(everything, x, y, HEAD + LINE * len(rows), vertical)
     boxes, said = shade(plane, bands)
-    parts = [*boxes, axes(plane), marks(plane, vertical, ())]
+    parts = [*boxes, axes(plane)]
     for number, (name, points) in enumerate(found):
         parts.append(line(plane, name, points, number % len(DASHES)))
-    return drawing(words, plane.up.begin + FOOT, *parts, *said, *rows)
+    return drawing(words, plane.up.begin + FOOT, *parts, marks(plane, vertical, ()), *said, *rows)
 
 
 def line(plane: Plane, name: str, points: Sequence[tuple[float, float]], hue: int) -> Markup:
@@ -311,11 +312,12 @@ def labels(at: Sequence[Place], names: Sequence[str]) -> list[Markup]:
     parts = []
     for (x, y), name in zip(at, names, strict=True):
         width = LETTER * len(name)
-        right, left, middle = x + 7, x - 7 - width, x - width / 2
+        right, left, middle = x + 7, x - 7 - width, min(x - width / 2, WIDTH - width)
         corners = [(right, y + 4), (middle, y - 8), (left, y + 4), (middle, y + 17)]
         boxes = [(bx, by - 9, bx + width, by + 2) for bx, by in corners]
-        free = [box for box in boxes if not any(overlap(box, other) for other in taken)]
-        box = next(iter([b for b in free if b[0] >= LEFT and b[2] <= WIDTH] or boxes))
+        inside = [box for box in boxes if box[0] >= LEFT and box[2] <= WIDTH]
+        free = [box for box in inside if not any(overlap(box, other) for other in taken)]
+        box = (free or inside or boxes)[0]
         taken.append(box)
         if name:
             parts.append(text(box[0], box[3] - 2, name, "over"))

@@ -39,9 +39,7 @@ def beside_the_paper(table: Table) -> dict[str, Markup]:
 def _beside(table: Table, measure: str) -> Markup:
     rows = [row for row in table.rows if (measure in row.paper or row.chosen)]
     drawn = [_whisker(row, measure) for row in rows if row.model != table.base]
-    about = "; ".join(
-        f"{one.label}: {one.text}, paper {words.percent(one.other)}" for one in drawn
-    )
+    about = "; ".join(f"{one.label}: {one.text}, paper {words.percent(one.other)}" for one in drawn)
     axis = Axis(f"lift over {table.base.lower()}", percent, holds=(0.0,))
     return whiskers(drawn, axis, Words(f"{words.measure_name(measure)}, beside the paper", about))
 
@@ -95,7 +93,7 @@ def sweep_values(report: EvaluationReport) -> Markup:
 
 def _alpha(report: EvaluationReport) -> Axis:
     above = all(point.merge_threshold > 0 for point in report.sweep)
-    return Axis("merge threshold (the paper's α)", log=above)
+    return Axis(f"merge threshold (the paper's {words.ALPHA})", log=above)
 
 
 def _chosen(report: EvaluationReport) -> list[Mark]:
@@ -162,9 +160,7 @@ def _of_groups(report: EvaluationReport, measure: str) -> Markup:
     for group in report.groups:
         lift, label = group.lifts.get(measure), f"{group.label}, {group.n_users:,} users"
         if lift is not None:
-            rows.append(
-                Whisker(label, lift.value, lift.low, lift.high, text=words.lift(lift))
-            )
+            rows.append(Whisker(label, lift.value, lift.low, lift.high, text=words.lift(lift)))
     about = "; ".join(f"{row.label}: {row.text}" for row in rows)
     axis = Axis("lift of the chosen model", percent, holds=(0.0,))
     return whiskers(rows, axis, Words(f"{words.measure_name(measure)} by activity", about))
@@ -178,4 +174,5 @@ def training(one: Training) -> Markup:
     ]
     ends = [words.number(loss) for loss in (*one.losses[:1], *one.losses[-1:])]
     about = f"The training loss goes from {' to '.join(ends)}." if ends else ""
-    return lines(drawn, Axis("step", "{:,.0f}".format), Axis("loss"), Words(f"How {one.model} learned", about))
+    said = Words(f"How {one.model} learned", about)
+    return lines(drawn, Axis("step", "{:,.0f}".format), Axis("loss"), said)

@@ -1,4 +1,4 @@
-"""Markdown: an evaluation as text, for a pull request or a wiki; the page's numbers, no drawings."""
+"""Markdown: an evaluation as text, for a pull request or a wiki: the page without its drawings."""
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
@@ -76,7 +76,8 @@ def table(found: Table) -> Iterator[str]:
     yield from (f"## {plain(found.name)}: {plain(found.title)}", "")
     targets = ", ".join(f"{n:,} {plain(kind)}" for kind, n in found.n_targets.items())
     yield f"{plain(found.about)} {found.n_users:,} users, {found.n_cases:,} cases; action pins: "
-    yield from (f"{targets}. Lifts are over {plain(found.base)}; the paper's over its last pin.", "")
+    yield f"{targets}. Lifts are over {plain(found.base)}; the paper's over its last pin."
+    yield ""
     explained = words.explained(found.measures)
     yield from (f"- {plain(title)}: {plain(about)}" for title, about in explained)
     yield ""
@@ -112,15 +113,21 @@ def choice(report: EvaluationReport) -> Iterator[str]:
     if chosen:
         yield from ("## What was chosen", "")
         yield (
-            f"α = {chosen.merge_threshold:g}, λ = {chosen.decay_per_day:g} a day, policy "
-            f"{plain(chosen.policy)}, for the largest {words.measure_name(chosen.criterion)}."
+            f"{words.ALPHA} = {chosen.merge_threshold:g}, λ = {chosen.decay_per_day:g} a day, "
+            f"policy {plain(chosen.policy)}, for the largest "
+            f"{plain(words.measure_name(chosen.criterion))}."
         )
         if chosen.by_rule is not None:
-            yield f"The rule that needs no future takes α = {chosen.by_rule:.3g}."
+            yield f"The rule that needs no future takes {words.ALPHA} = {chosen.by_rule:.3g}."
         yield ""
         measures = unique(name for one in chosen.tried for name in one.values)
         yield from rows(
-            ["α", "λ a day", "Policy", *(plain(words.measure_name(name)) for name in measures)],
+            [
+                words.ALPHA,
+                "λ a day",
+                "Policy",
+                *(plain(words.measure_name(name)) for name in measures),
+            ],
             [
                 [f"{one.merge_threshold:g}", f"{one.decay_per_day:g}", plain(one.policy)]
                 + [words.number(one.values.get(name)) for name in measures]
@@ -138,7 +145,7 @@ def sweep(report: EvaluationReport) -> Iterator[str]:
         yield from ("In the paper light users have 3 to 5 clusters and heavy ones 75 to 100.", "")
         yield from rows(
             [
-                *("α", *(f"Clusters: {plain(group)}" for group in groups), "Mean cohesion"),
+                *(words.ALPHA, *(f"Clusters: {plain(group)}" for group in groups), "Mean cohesion"),
                 *(plain(words.measure_name(name)) for name in measures),
             ],
             [

@@ -38,7 +38,7 @@ class Scale:
 def ticks(values: Sequence[float]) -> Ticks:
     """Return ticks that are 1, 2 or 5 times a power of ten apart, and hold all values."""
     low, high = (min(values), max(values)) if values else (0.0, 1.0)
-    if low == high:
+    if high - low <= NEAR * max(abs(low), abs(high)):
         low, high = low - (abs(low) / 2 or 0.5), high + (abs(high) / 2 or 0.5)
     rough = (high - low) / ABOUT
     power = 10.0 ** math.floor(math.log10(rough))
@@ -49,7 +49,7 @@ def ticks(values: Sequence[float]) -> Ticks:
 
 
 def log_ticks(values: Sequence[float]) -> Ticks:
-    """Return ticks of 1, 2 and 5 times powers of ten, or of the powers alone; values are above 0."""
+    """Return ticks of 1, 2 and 5 times powers of ten, or of those alone; values are above 0."""
     low, high = (min(values), max(values)) if values else (1.0, 1.0)
     powers = range(math.floor(math.log10(low)) - 1, math.ceil(math.log10(high)) + 2)
     steps = [float(f"{digit}e{power}") for power in powers for digit in (1, 2, 5)]

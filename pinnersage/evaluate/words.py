@@ -5,13 +5,18 @@ base, below 0 it does not, and where the interval holds 0 it cannot be told.
 """
 
 import json
+import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
 from pinnersage.evaluate.results import Comparison, Estimate, EvaluationReport, Row
 
 Verdict = Literal["beats", "does not beat", "cannot be told"]
-NOTHING = "–"
+NOTHING = "\N{EN DASH}"
+ALPHA = "\N{GREEK SMALL LETTER ALPHA}"
+"""The paper's name for the merge threshold."""
+MOST_DECIMALS, LEAST_P = 4, 0.001
+"""Smaller numbers are not told apart."""
 SMALL = 0.1
 """Lifts of which a number is smaller than this are said with a decimal."""
 
@@ -95,11 +100,11 @@ def by_kind(measures: Iterable[str]) -> list[tuple[str, list[str]]]:
 
 
 def number(value: float | None) -> str:
-    """Return a number in three digits or four."""
+    """Return a number in three digits, or in more where it is large."""
     if value is None:
         return NOTHING
-    size = abs(value)
-    digits = 0 if size >= 100 else 1 if size >= 10 else 2 if size >= 1 else 3 if size >= SMALL else 4
+    power = math.floor(math.log10(abs(value))) if value else 2
+    digits = min(MOST_DECIMALS, max(0, 2 - power))
     return minus(f"{value:,.{digits}f}")
 
 
@@ -119,7 +124,7 @@ def lift(estimate: Estimate | None) -> str:
     bounds = [bound for bound in (estimate.low, estimate.high) if bound is not None]
     digits = int(any(0 < abs(one) < SMALL for one in (estimate.value, *bounds)))
     text = percent(estimate.value, digits, sign=True)
-    if len(bounds) < 2:
+    if estimate.low is None or estimate.high is None:
         return text
     return f"{text} [{', '.join(percent(bound, digits) for bound in bounds)}]"
 
@@ -141,7 +146,9 @@ def minus(text: str) -> str:
 
 def p_value(p: float | None) -> str:
     """Return a p-value."""
-    return NOTHING if p is None else f"{p:.3f}" if p >= 0.001 else "< 0.001"
+    if p is None:
+        return NOTHING
+    return f"{p:.3f}" if p >= LEAST_P else f"< {LEAST_P}"
 
 
 def verdict(estimate: Estimate) -> Verdict:
@@ -178,8 +185,8 @@ def headline(report: EvaluationReport) -> Headline:
     if not found:
         return Headline("warned", "not compared", "Nothing was compared with a single embedding.")
     chosen = list(dict.fromkeys(one.chosen for one in report.comparisons))
-    whom = ["the best single embedding", "it", "it"]
-    said = [_SAID[word].format(it) + places(of[word]) for word, it in zip(found, whom, strict=False)]
+    said = [_SAID[word].format("it") + places(of[word]) for word in found]
+    said[0] = _SAID[found[0]].format("the best single embedding") + places(of[found[0]])
     sentence = f"{listed(chosen)} {'; '.join(said)}."
     if found == ["beats"]:
         return Headline("passed", "beats", sentence)
