@@ -45,7 +45,7 @@ def opening(report: EvaluationReport) -> Iterator[str]:
             ["pins", f"{report.n_pins:,} of {report.dimensions} dimensions"],
             ["candidates", f"up to {report.n_candidates:,}"],
             ["cosine threshold", words.number(report.cosine_threshold)],
-            ["random pairs that reach it", words.percent(report.false_match_rate, 2)],
+            ["random pairs that reach it", f"{words.number(100 * report.false_match_rate)} %"],
             *([f"left out: {plain(why)}", f"{n:,}"] for why, n in report.left_out.items()),
         ],
     )
@@ -75,7 +75,7 @@ def table(found: Table) -> Iterator[str]:
     """Yield a table: values and lifts of each model, and the paper's lift."""
     yield from (f"## {plain(found.name)}: {plain(found.title)}", "")
     targets = ", ".join(f"{n:,} {plain(kind)}" for kind, n in found.n_targets.items())
-    yield f"{plain(found.about)} {found.n_users:,} users, {found.n_cases:,} cases; action pins: "
+    yield f"{plain(found.about)} {found.n_users:,} users, {found.n_cases:,} cases; action pins:"
     yield f"{targets}. Lifts are over {plain(found.base)}; the paper's over its last pin."
     yield ""
     explained = words.explained(found.measures)
@@ -131,7 +131,7 @@ def choice(report: EvaluationReport) -> Iterator[str]:
             [
                 [f"{one.merge_threshold:g}", f"{one.decay_per_day:g}", plain(one.policy)]
                 + [words.number(one.values.get(name)) for name in measures]
-                for one in chosen.tried
+                for one in words.ranked(chosen)
             ],
         )
 

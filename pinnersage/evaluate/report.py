@@ -11,7 +11,7 @@ from pinnersage import pages
 from pinnersage.errors import DataError
 from pinnersage.evaluate import figures, words
 from pinnersage.evaluate.markdown import markdown
-from pinnersage.evaluate.results import Candidate, EvaluationReport
+from pinnersage.evaluate.results import EvaluationReport
 from pinnersage.stores.lake import canonical
 from pinnersage.stores.storage import Storage
 
@@ -70,7 +70,7 @@ def stamped(report: EvaluationReport) -> EvaluationReport:
 def render(report: EvaluationReport) -> bytes:
     """Return the page of an evaluation."""
     report = stamped(report)
-    tried = sorted(report.choice.tried, key=lambda one: worth(one, report)) if report.choice else []
+    tried = words.ranked(report.choice) if report.choice else []
     values = {
         "report": report,
         "words": words,
@@ -78,15 +78,10 @@ def render(report: EvaluationReport) -> bytes:
         "headline": words.headline(report),
         "measures": words.explained(name for table in report.tables for name in table.measures),
         "aside": ASIDE,
+        "is_chosen": lambda one: report.choice is not None and words.is_chosen(one, report.choice),
         "tried": [tried[:BEST], tried[BEST:]],
         "tried_measures": list(dict.fromkeys(name for one in tried for name in one.values)),
         "sweep_measures": list(dict.fromkeys(n for point in report.sweep for n in point.values)),
         "settings": dict(words.flat(report.settings)),
     }
     return pages.render("evaluation.html.j2", values)
-
-
-def worth(candidate: Candidate, report: EvaluationReport) -> float:
-    """Return a key that sorts candidates of the tuning days, best first."""
-    value = candidate.values.get(report.choice.criterion) if report.choice else None
-    return float("inf") if value is None else -value

@@ -9,7 +9,14 @@ import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
-from pinnersage.evaluate.results import Comparison, Estimate, EvaluationReport, Row
+from pinnersage.evaluate.results import (
+    Candidate,
+    Choice,
+    Comparison,
+    Estimate,
+    EvaluationReport,
+    Row,
+)
 
 Verdict = Literal["beats", "does not beat", "cannot be told"]
 NOTHING = "\N{EN DASH}"
@@ -23,22 +30,22 @@ SMALL = 0.1
 MEASURES = {
     "relevance": (
         "Relevance",
-        "share of action pins that some recommended pin is near, by the cosine threshold (5.3.1)",
+        "share of action pins near some recommended pin, by the cosine threshold (section 5.3.1)",
     ),
-    "recall": ("Recall", "share of action pins that are recommended (5.3.1)"),
+    "recall": ("Recall", "share of action pins that are recommended (section 5.3.1)"),
     "accuracy": (
         "Accuracy",
-        "share of next actions that a vector of the user is near, by the cosine threshold (3)",
+        "share of next actions near a vector of the user, by the cosine threshold (section 3)",
     ),
     "r-precision": (
         "R-Precision",
-        "share of k actions that are among the first k, ranked with 20 impressions each (5.3.2)",
+        "share of k actions among the first k, ranked with 20 impressions each (section 5.3.2)",
     ),
     "reciprocal rank": (
         "Reciprocal Rank",
-        "mean of 1 / rank over all action pins, ranked with impressions; not MRR (5.3.2)",
+        "mean of 1 / rank over all action pins, ranked with impressions; not MRR (section 5.3.2)",
     ),
-    "diversity": ("Diversity", "mean cosine distance of two recommended pins (5.3.3)"),
+    "diversity": ("Diversity", "mean cosine distance of two recommended pins (section 5.3.3)"),
     "hit rate": ("Hit rate", "share of user-days with an action pin among the first 20 candidates"),
     "ndcg": ("nDCG", "action pins among the first 20 candidates, earlier ones count for more"),
     "mrr": ("MRR", "mean over user-days of 1 / rank of the first candidate that was acted on"),
@@ -56,9 +63,9 @@ MEASURES = {
     "neighbours read": ("Neighbours read", "pins that the index returned, on average"),
     "searches": ("Searches", "questions to the index, on average"),
 }
-"""By name: title, and in one line what it is, with the paper's section where it is the paper's."""
+"""By name: title, and in one line what it is, with a section where it is the paper's."""
 
-KINDS = {"all": "All action pins", "new": "New pins", "repeats": "Repeats", "": "Of the lists"}
+KINDS = {"all": "All action pins", "new": "New pins", "repeats": "Repeats", "": "Other measures"}
 """What a measure counts, after its comma."""
 
 
@@ -158,6 +165,22 @@ def verdict(estimate: Estimate) -> Verdict:
     if estimate.high is not None and estimate.high < 0:
         return "does not beat"
     return "cannot be told"
+
+
+def is_chosen(one: Candidate, choice: Choice) -> bool:
+    """Return whether a candidate of the tuning days is the one that was chosen."""
+    names = ("merge_threshold", "decay_per_day", "policy")
+    return all(getattr(one, name) == getattr(choice, name) for name in names)
+
+
+def ranked(choice: Choice) -> list[Candidate]:
+    """Return what was tried on the tuning days, best first; equal ones stay in their order."""
+
+    def worth(one: Candidate) -> float:
+        value = one.values.get(choice.criterion)
+        return -math.inf if value is None else value
+
+    return sorted(choice.tried, key=worth, reverse=True)
 
 
 def row_name(row: Row) -> str:

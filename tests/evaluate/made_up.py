@@ -160,7 +160,11 @@ def choice():
             merge_threshold=point.merge_threshold,
             decay_per_day=decay,
             policy=policy,
-            values={k: v - decay / 3 - 0.02 * i for k, v in point.values.items() if v is not None},
+            values={
+                k: v - abs(decay - 0.01) / 3 - 0.02 * i
+                for k, v in point.values.items()
+                if v is not None
+            },
         )
         for point in sweep()
         for decay in (0.0, 0.01, 0.1)

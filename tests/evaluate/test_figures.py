@@ -76,6 +76,7 @@ def test_the_threshold_of_figure_3_parts_near_from_far():
     (mark,) = of(root, "line", "mark")
     near, at, far = (y for _, y in places(root))
     assert near < float(mark.get("y1")) == at < far
+    assert root.find("desc").text.startswith("3 actions; 2 of them")
 
 
 def test_clusters_at_each_threshold_stand_beside_the_papers_ranges():

@@ -107,7 +107,7 @@ def test_measures_are_told_apart_by_what_they_count():
     assert words.by_kind(names) == [
         ("All action pins", ["relevance, all", "recall, all"]),
         ("New pins", ["recall, new"]),
-        ("Of the lists", ["diversity", "novel thing"]),
+        ("Other measures", ["diversity", "novel thing"]),
     ]
     assert [words.title(name) for name in names] == [
         *("Recall", "Diversity", "Relevance", "Recall", "Novel thing"),
@@ -121,6 +121,17 @@ def test_each_measure_is_explained_once_and_an_unknown_one_is_not():
     explained = words.explained(["recall, new", "recall, all", "relevance, all", "novel thing"])
     assert [title for title, _ in explained] == ["Relevance", "Recall"]
     assert all("5.3.1" in about for _, about in explained)
+
+
+def test_what_was_tried_stands_best_first():
+    choice = made_up.choice()
+    none = choice.tried[0].model_copy(update={"values": {"recall, new": None}})
+    found = words.ranked(choice.model_copy(update={"tried": [none, *choice.tried]}))
+    values = [one.values["recall, new"] for one in found[:-1]]
+    assert values == sorted(values, reverse=True)
+    assert found[-1] is none
+    assert [words.is_chosen(one, choice) for one in found].index(True) == 0
+    assert sum(words.is_chosen(one, choice) for one in found) == 1
 
 
 def test_settings_are_flat():
