@@ -100,8 +100,8 @@ def run(
     """
     if not cases.n:
         raise DataError(
-            f"Nobody with a past acted from {cases.days[0]} to {cases.days[-1]}. Name days on which "
-            "users acted who had acted within the window before."
+            f"Nobody with a past acted from {cases.days[0]} to {cases.days[-1]}. Name days on "
+            "which users acted who had acted within the window before."
         )
     parts = []
     with threadpool_limits(1, user_api="blas"):  # small products: more threads wait for each other

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from pinnersage.errors import DataError
 from pinnersage.evaluate.kept import Kept, packed, unpacked
 from pinnersage.evaluate.metrics import Sums
+from pinnersage.evaluate.policies import BUDGETS
 from pinnersage.evaluate.retrieval import Key, Retrieval
 
 finite = st.floats(allow_nan=False, allow_infinity=False)
@@ -24,7 +25,7 @@ def measurements(draw):
     n = draw(st.integers(0, 4))
     keys = draw(
         st.lists(
-            st.builds(Key, st.text(max_size=5), st.sampled_from(["equal cost", "equal candidates"])),
+            st.builds(Key, st.text(max_size=5), st.sampled_from(BUDGETS)),
             max_size=3, unique=True,
         )
     )  # fmt: skip
