@@ -385,8 +385,8 @@ class Evaluation:
                 "Table 5",
                 f"Candidate ranking, {policy.name}",
                 "The actions of a user's day among 20 other pins each, by the largest cosine to "
-                "any vector that is asked (section 5.3.2). The log has no impressions: all others are "
-                "random pins.",
+                "any vector that is asked (section 5.3.2). The log has no impressions: all others "
+                "are random pins.",
                 RANKING,
                 {
                     name: {"r-precision, all": lift[0], "reciprocal rank, all": lift[1]}

@@ -1,5 +1,7 @@
 """Curves: the paper's plots say what their numbers are, and name nobody."""
 
+import itertools
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -90,7 +92,7 @@ def test_groups_are_all_cases_by_how_much_is_known(seed):
     edges = [tuple(int(x) for x in group.label.split()[:3:2]) for group in groups]
     assert edges[0][0] == n_actions.min()
     assert edges[-1][1] == n_actions.max()
-    assert all(one[1] < other[0] for one, other in zip(edges, edges[1:], strict=False))
+    assert all(one[1] < other[0] for one, other in itertools.pairwise(edges))
     for group, (least, most) in zip(groups, edges, strict=True):
         members = (n_actions >= least) & (n_actions <= most)
         assert group.n_cases == members.sum()
