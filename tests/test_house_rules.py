@@ -16,6 +16,8 @@ TESTED_ELSEWHERE = {
     "day.py": "test_day",
     "retention.py": "test_maintain",
     "survey.py": "test_maintain",
+    "evaluate/kept.py": "test_kept_measurements",
+    "evaluate/tables.py": "test_side_by_side",
     "serve/access.py": "test_gate, with everything that is refused",
     "serve/orders.py": "test_answers",
     "serve/routes.py": "test_answers",

@@ -3,16 +3,18 @@
 For every action of a case there are 20 other pins. The paper takes impressions and fills up with
 random pins; a log of interests has no impressions, so here all are random: pins of the catalogue
 that the user did not act on that day, the same for every model. Pins are put in order by their
-largest cosine to any of the user's vectors, of which up to three are sampled.
+largest cosine to any of the vectors that retrieval would ask: up to three are sampled.
 """
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from pinnersage.evaluate import metrics
 from pinnersage.evaluate.cases import Cases
-from pinnersage.evaluate.histories import Flags, Model, Represented, Vectors
+from pinnersage.evaluate.histories import Flags, Integers, Model, Represented, Vectors
 from pinnersage.evaluate.metrics import Lists, Ranks, Sums, Which
 from pinnersage.evaluate.policies import Policy, ask
+from pinnersage.evaluate.retrieval import Protocol
 from pinnersage.retrieve import generator
 
 WHICH: tuple[Which, ...] = ("all", "new", "repeats")
@@ -23,7 +25,7 @@ PER_ACTION = 20
 def others(cases: Cases, n_pins: int, user_ids: list[int | str], seed: int) -> Lists:
     """Return the pins that each case's actions are ranked against, drawn with replacement.
 
-    A case has the same for any set of cases that it is among.
+    A case has the same for any set of cases that it is among; none if its user acted on every pin.
     """
     lists = []
     for i in range(cases.n):
@@ -31,7 +33,8 @@ def others(cases: Cases, n_pins: int, user_ids: list[int | str], seed: int) -> L
         user = user_ids[int(cases.histories.users[i])]
         rng = generator(f"ranking/{user}", cases.day_of(i).isoformat(), seed)
         allowed = np.delete(np.arange(n_pins), rows)
-        lists.append(allowed[rng.integers(0, allowed.size, PER_ACTION * rows.size)])
+        n = PER_ACTION * rows.size if allowed.size else 0
+        lists.append(allowed[rng.integers(0, max(allowed.size, 1), n)])
     offsets = np.concatenate([[0], np.cumsum([rows.size for rows in lists])]).astype(np.intp)
     return Lists(offsets, np.concatenate([np.empty(0, np.intp), *lists]))
 
@@ -43,22 +46,26 @@ def ranks(
     matrix: Vectors,
     policy: Policy,
     user_ids: list[int | str],
-    seed: int,
+    protocol: Protocol,
 ) -> Ranks:
-    """Return where each action stands among the actions and other pins of its case."""
+    """Return where each action stands among the actions and other pins of its case.
+
+    A user without a vector says the same of all pins.
+    """
     actions, impressions = [], []
     place = 0
-    for one in cases.by_day():
-        if one.n:
-            found = model.represent(one.histories)
+    with threadpool_limits(1, user_api="blas"):  # small products, and the same bits anywhere
+        for one in cases.by_day():
+            if one.n:
+                found = model.represent(one.histories)
             for i in range(one.n):
-                vectors = asked(found, i, policy, one, user_ids, seed)
+                vectors = asked(found, i, policy, one, user_ids, protocol)
                 rows = one.targets.rows[one.targets.offsets[i] : one.targets.offsets[i + 1]]
                 beside = against.rows[against.offsets[place] : against.offsets[place + 1]]
-                actions.append((matrix[rows] @ vectors.T).max(axis=1))
-                impressions.append((matrix[beside] @ vectors.T).max(axis=1))
+                actions.append(scores(rows, vectors, matrix))
+                impressions.append(scores(beside, vectors, matrix))
                 place += 1
-        model.learn(one.end_us)
+            model.learn(one.end_us)
     return metrics.ranks(
         cases.targets.offsets,
         np.concatenate(actions),
@@ -67,19 +74,24 @@ def ranks(
     )
 
 
+def scores(rows: Integers, vectors: Vectors, matrix: Vectors) -> Vectors:
+    """Return the largest cosine of each pin to any of the vectors; -inf where there is none."""
+    return np.asarray((matrix[rows] @ vectors.T).max(axis=1, initial=-np.inf), np.float32)
+
+
 def asked(
     found: Represented,
     case: int,
     policy: Policy,
     cases: Cases,
     user_ids: list[int | str],
-    seed: int,
+    protocol: Protocol,
 ) -> Vectors:
-    """Return the vectors of one case that a policy asks."""
+    """Return the vectors of one case that a policy asks: those that retrieval asks that day."""
     begin, end = found.offsets[case : case + 2]
     user = user_ids[int(cases.histories.users[case])]
-    rng = generator(user, cases.day_of(case).isoformat(), seed)
-    chosen, _ = ask(found.weights[begin:end], policy, int(end - begin) or 1, rng)
+    rng = generator(user, cases.day_of(case).isoformat(), protocol.seed)
+    chosen, _ = ask(found.weights[begin:end], policy, protocol.n_candidates, rng)
     return found.vectors[begin:end][chosen]
 
 

@@ -145,6 +145,7 @@ class Evaluation:
         depends = [
             log.digest,
             __version__,
+            versions_of_libraries(),
             span,
             asked.model_dump(exclude={"sequence_models"}),
             settings.model.window_days,
@@ -384,8 +385,8 @@ class Evaluation:
                 "Table 5",
                 f"Candidate ranking, {policy.name}",
                 "The actions of a user's day among 20 other pins each, by the largest cosine to "
-                "any vector that is asked (section 5.3.2). The log has no impressions: all others are "
-                "random pins.",
+                "any vector that is asked (section 5.3.2). The log has no impressions: all others "
+                "are random pins.",
                 RANKING,
                 {
                     name: {"r-precision, all": lift[0], "reciprocal rank, all": lift[1]}
@@ -402,7 +403,7 @@ class Evaluation:
         asked = entry.policies[0] if entry.single else policy
         model = entry.fresh()
         ranked = candidate_ranking.ranks(
-            model, self.test, against, self.log.matrix, asked, self.user_ids, self.seed
+            model, self.test, against, self.log.matrix, asked, self.user_ids, self.protocol
         )
         sums = candidate_ranking.measured(ranked, self.test.targets.new)
         return Measured(name, "" if entry.single else asked.name, sums, entry.single)
@@ -431,7 +432,7 @@ class Evaluation:
         report = EvaluationReport(
             title=f"Evaluation, {self.span.test[0]} to {self.span.test[1]}",
             code_version=__version__,
-            libraries={name: importlib.metadata.version(name) for name in LIBRARIES},
+            libraries=versions_of_libraries(),
             inputs=self.log.digest,
             embeddings=self.log.embeddings,
             n_pins=len(matrix),
@@ -473,6 +474,11 @@ class Evaluation:
         if not self.settings.evaluation.sequence_models:
             notes.append("Sequence models were not asked for (evaluation.sequence_models).")
         return notes
+
+
+def versions_of_libraries() -> dict[str, str]:
+    """Return what numbers come from, beside our own code."""
+    return {name: importlib.metadata.version(name) for name in LIBRARIES}
 
 
 def n_targets(found: Cases) -> dict[str, int]:

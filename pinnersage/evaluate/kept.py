@@ -7,11 +7,13 @@ version of the code is another name.
 import hashlib
 import io
 import json
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 
+from pinnersage.errors import DataError
 from pinnersage.evaluate.metrics import Sums
 from pinnersage.evaluate.retrieval import Key, Retrieval
 from pinnersage.stores.disk import write_atomically
@@ -36,11 +38,21 @@ class Kept:
         digest = hashlib.sha256(f"{self.depends_on}\n{name}".encode()).hexdigest()[:24]
         path = self.folder / f"{digest}.npz"
         if path.exists():
-            return unpacked(path.read_bytes())
+            return opened(path)
         found = make()
         self.folder.mkdir(parents=True, exist_ok=True)
         write_atomically(path, packed(found))
         return found
+
+
+def opened(path: Path) -> Retrieval:
+    """Return what a file holds."""
+    try:
+        return unpacked(path.read_bytes())
+    except (zipfile.BadZipFile, ValueError, KeyError, EOFError) as error:
+        raise DataError(
+            f"{path} is damaged: {error}. Remove it; what it held is measured again."
+        ) from error
 
 
 def packed(found: Retrieval) -> bytes:

@@ -12,6 +12,7 @@ from datetime import date
 from typing import NamedTuple
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from pinnersage.evaluate import metrics
 from pinnersage.evaluate.cases import DAY_US, Targets, start_us, targets_of
@@ -50,7 +51,7 @@ def of_days(
     """
     fresh = np.ones(log.rows.size, bool)
     fresh[1:] = np.diff(log.times_us) > gap_minutes * 60_000_000
-    fresh[log.offsets[:-1]] = True
+    fresh[log.offsets[:-1][np.diff(log.offsets) > 0]] = True
     begins = np.flatnonzero(fresh)
     ends = np.append(begins[1:], log.rows.size)
     now = log.times_us[begins]
@@ -100,9 +101,10 @@ def nearest(model: Model, moments: Moments, matrix: Vectors) -> Vectors:
     found = model.represent(moments.histories)
     offsets = moments.targets.offsets
     best = np.full(offsets[-1], -np.inf, np.float32)
-    for i in range(offsets.size - 1):
-        vectors = found.vectors[found.offsets[i] : found.offsets[i + 1]]
-        rows = moments.targets.rows[offsets[i] : offsets[i + 1]]
-        if vectors.size:
-            best[offsets[i] : offsets[i + 1]] = (matrix[rows] @ vectors.T).max(axis=1)
+    with threadpool_limits(1, user_api="blas"):  # small products, and the same bits anywhere
+        for i in range(offsets.size - 1):
+            vectors = found.vectors[found.offsets[i] : found.offsets[i + 1]]
+            rows = moments.targets.rows[offsets[i] : offsets[i + 1]]
+            if vectors.size:
+                best[offsets[i] : offsets[i + 1]] = (matrix[rows] @ vectors.T).max(axis=1)
     return best

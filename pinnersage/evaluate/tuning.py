@@ -91,7 +91,9 @@ class Tuner:
 
     def _ward(self, alpha: float, decay: float, policies: Sequence[Policy]) -> Retrieval:
         model = PinnerSage(self.searcher.matrix, alpha, decay, threads=self.protocol.threads)
-        found = self.kept(f"tuning ward {alpha} {decay}", lambda: self._run(model, policies))
+        asked = "; ".join(policy.name for policy in policies)
+        name = f"tuning ward {alpha} {decay}: {asked}"
+        found = self.kept(name, lambda: self._run(model, policies))
         for policy in policies:
             self.tried.append(
                 Candidate(
