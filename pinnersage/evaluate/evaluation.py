@@ -38,6 +38,7 @@ from pinnersage.evaluate.log import Log
 from pinnersage.evaluate.metrics import Lists, Sums
 from pinnersage.evaluate.models import EveryPin, Grouped
 from pinnersage.evaluate.policies import BUDGETS, PAPER, POLICIES, Budget, Policy
+from pinnersage.evaluate.popular import Popular
 from pinnersage.evaluate.results import Choice, Contrast, EvaluationReport, Table, Training
 from pinnersage.evaluate.retrieval import Key, Protocol, Retrieval
 from pinnersage.evaluate.search import Exact
@@ -172,6 +173,7 @@ class Evaluation:
         trained = self._trained(tuned)
         entries = [
             *lineup.singles(self.log.matrix),
+            lineup.popular(self.log, self.settings.model.window_days),
             *trained.singles,
             *lineup.several(self.log.matrix, tuned, self.seed, self.threads),
             *trained.several,
@@ -235,14 +237,15 @@ class Evaluation:
         policies = "; ".join(policy.name for policy in entry.policies)
         return self.kept(
             f"{entry.name}: {entry.about}: {policies}",
-            lambda: retrieval.run(
-                entry.fresh(),
-                self.test,
-                self.user_ids,
-                self.searcher,
-                entry.policies,
-                self.protocol,
-            ),
+            lambda: self._run(entry),
+        )
+
+    def _run(self, entry: Entry) -> Retrieval:
+        """Measure a model on the test days; what is popular is found by no cosine."""
+        model = entry.fresh()
+        searcher = model if isinstance(model, Popular) else self.searcher
+        return retrieval.run(
+            model, self.test, self.user_ids, searcher, entry.policies, self.protocol
         )
 
     def _rows(
@@ -260,7 +263,8 @@ class Evaluation:
             chosen = entry.name == lineup.chosen_name(tuned) and policy == tuned.policy
             sums = found[entry.name].measured[Key(asked.name, budget)]
             name = "" if entry.single else asked.name
-            rows.append(Measured(entry.name, name, sums, entry.single, chosen))
+            embeds = entry.single and not isinstance(entry.model, Popular)
+            rows.append(Measured(entry.name, name, sums, embeds, chosen))
             if entry.name == lineup.MAIN:
                 one = found[entry.name].measured[Key(lineup.ONE.name, budget)]
                 rows.append(
@@ -375,6 +379,8 @@ class Evaluation:
         for policy in lineup.unique((PAPER, tuned.policy)):
             rows = []
             for entry in entries:
+                if isinstance(entry.model, Popular):
+                    continue  # no vector to rank by
                 self.progress(f"ranking by {entry.name}, {policy.name}")
                 rows.append(self._ranked(entry, entry.name, policy, against))
                 if entry.name == lineup.MAIN:

@@ -7,8 +7,10 @@ from typing import NamedTuple
 
 from pinnersage.evaluate import clusterers
 from pinnersage.evaluate.histories import Model, Vectors
+from pinnersage.evaluate.log import Log
 from pinnersage.evaluate.models import DecayAverage, Grouped, LastPin, PinnerSage
 from pinnersage.evaluate.policies import PAPER, POLICIES, SINGLE, Policy
+from pinnersage.evaluate.popular import Popular
 from pinnersage.evaluate.tuning import DECAYS as DECAYS_TRIED
 from pinnersage.evaluate.tuning import PAPER_DECAY, Tuned
 
@@ -29,7 +31,7 @@ class Entry(NamedTuple):
     model: Model
     policies: tuple[Policy, ...]
     single: bool = False
-    """Whether it makes one vector a user."""
+    """Whether it makes one vector a user; no policy chooses among one."""
     about: str = ""
     """What it depends on beside its name."""
 
@@ -42,6 +44,12 @@ def singles(matrix: Vectors) -> list[Entry]:
     """Return the models of one vector that learn nothing; the last pin, the base, first."""
     models: list[Model] = [LastPin(matrix), *(DecayAverage(matrix, decay) for decay in DECAYS)]
     return [Entry(model.name, model, (SINGLE,), single=True) for model in models]
+
+
+def popular(log: Log, window_days: int) -> Entry:
+    """Return what everybody is recommended alike."""
+    model = Popular(log, window_days)
+    return Entry(model.name, model, (SINGLE,), single=True)
 
 
 def several(matrix: Vectors, tuned: Tuned, seed: int, threads: int) -> list[Entry]:
