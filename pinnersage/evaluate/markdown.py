@@ -17,6 +17,7 @@ def markdown(report: EvaluationReport) -> bytes:
         opening(report),
         comparisons(report),
         *(table(one) for one in report.tables),
+        contrasts(report),
         choice(report),
         sweep(report),
         curve(report.curve) if report.curve else (),
@@ -105,6 +106,32 @@ def cell(row: Row, measure: str, found: Table) -> str:
     if measure in row.paper and row.model != found.base:
         parts.append(f"paper {words.percent(row.paper[measure], sign=True)}")
     return "; ".join(parts)
+
+
+def contrasts(report: EvaluationReport) -> Iterator[str]:
+    """Yield Ward's clusters against others, and whether the paper's order shows."""
+    if report.contrasts:
+        yield from ("## Ward's clusters against others", "")
+        yield from rows(
+            [
+                "Lift of",
+                "Over",
+                "Measure",
+                "Policy",
+                "Budget",
+                "Here",
+                "Paper",
+                "The paper's order",
+            ],
+            [
+                [
+                    *(plain(one.one), plain(one.other), plain(words.measure_name(one.measure))),
+                    *(plain(one.policy), plain(one.budget), words.lift(one.lift)),
+                    *(words.percent(one.paper, sign=True), words.order(one.lift)),
+                ]
+                for one in report.contrasts
+            ],
+        )
 
 
 def choice(report: EvaluationReport) -> Iterator[str]:

@@ -167,6 +167,14 @@ def verdict(estimate: Estimate) -> Verdict:
     return "cannot be told"
 
 
+def order(estimate: Estimate) -> Literal["shown", "contradicted", "undecided"]:
+    """Return what a lift says of an order in which the paper has it above 0."""
+    said = verdict(estimate)
+    if said == "beats":
+        return "shown"
+    return "contradicted" if said == "does not beat" else "undecided"
+
+
 def is_chosen(one: Candidate, choice: Choice) -> bool:
     """Return whether a candidate of the tuning days is the one that was chosen."""
     names = ("merge_threshold", "decay_per_day", "policy")
