@@ -142,7 +142,7 @@ def choice(report: EvaluationReport) -> Iterator[str]:
         yield (
             f"{words.ALPHA} = {chosen.merge_threshold:g}, λ = {chosen.decay_per_day:g} a day, "
             f"policy {plain(chosen.policy)}, for the largest "
-            f"{plain(words.measure_name(chosen.criterion))}."
+            f"{plain(words.criterion_name(chosen))}."
         )
         if chosen.by_rule is not None:
             yield f"The rule that needs no future takes {words.ALPHA} = {chosen.by_rule:.3g}."

@@ -111,7 +111,7 @@ def compared(*lifts):
         Comparison(
             budget=budget,
             measure=name,
-            chosen=f"PinnerSage ({CHOSEN})",
+            chosen=f"PinnerSage, {CHOSEN}",
             best_single="Decay average, λ = 0.01",
             lift=lift,
             p=0.002,
@@ -192,7 +192,7 @@ def choice():
         merge_threshold=0.75,
         decay_per_day=0.01,
         policy=CHOSEN,
-        criterion="recall, new",
+        criterion="recall, new, equal cost",
         tried=tried,
         by_rule=1.1,
     )
