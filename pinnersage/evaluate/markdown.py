@@ -17,6 +17,7 @@ def markdown(report: EvaluationReport) -> bytes:
         opening(report),
         comparisons(report),
         *(table(one) for one in report.tables),
+        contrasts(report),
         choice(report),
         sweep(report),
         curve(report.curve) if report.curve else (),
@@ -107,6 +108,32 @@ def cell(row: Row, measure: str, found: Table) -> str:
     return "; ".join(parts)
 
 
+def contrasts(report: EvaluationReport) -> Iterator[str]:
+    """Yield Ward's clusters against others, and whether the paper's order shows."""
+    if report.contrasts:
+        yield from ("## Ward's clusters against others", "")
+        yield from rows(
+            [
+                "Lift of",
+                "Over",
+                "Measure",
+                "Policy",
+                "Budget",
+                "Here",
+                "Paper",
+                "The paper's order",
+            ],
+            [
+                [
+                    *(plain(one.one), plain(one.other), plain(words.measure_name(one.measure))),
+                    *(plain(one.policy), plain(one.budget), words.lift(one.lift)),
+                    *(words.percent(one.paper, sign=True), words.order(one.lift)),
+                ]
+                for one in report.contrasts
+            ],
+        )
+
+
 def choice(report: EvaluationReport) -> Iterator[str]:
     """Yield what the tuning days chose."""
     chosen = report.choice
@@ -115,7 +142,7 @@ def choice(report: EvaluationReport) -> Iterator[str]:
         yield (
             f"{words.ALPHA} = {chosen.merge_threshold:g}, λ = {chosen.decay_per_day:g} a day, "
             f"policy {plain(chosen.policy)}, for the largest "
-            f"{plain(words.measure_name(chosen.criterion))}."
+            f"{plain(words.criterion_name(chosen))}."
         )
         if chosen.by_rule is not None:
             yield f"The rule that needs no future takes {words.ALPHA} = {chosen.by_rule:.3g}."

@@ -9,6 +9,7 @@ import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
+from pinnersage.evaluate.policies import BUDGETS
 from pinnersage.evaluate.results import (
     Candidate,
     Choice,
@@ -167,6 +168,26 @@ def verdict(estimate: Estimate) -> Verdict:
     return "cannot be told"
 
 
+def order(estimate: Estimate) -> Literal["shown", "contradicted", "undecided"]:
+    """Return what a lift says of an order in which the paper has it above 0."""
+    said = verdict(estimate)
+    if said == "beats":
+        return "shown"
+    return "contradicted" if said == "does not beat" else "undecided"
+
+
+def criterion(choice: Choice) -> tuple[str, str]:
+    """Return the measure that was largest, and at which budget, empty if it does not say."""
+    measure, _, budget = choice.criterion.rpartition(", ")
+    return (measure, budget) if budget in BUDGETS else (choice.criterion, "")
+
+
+def criterion_name(choice: Choice) -> str:
+    """Return what was largest: Recall on new pins at equal cost."""
+    measure, budget = criterion(choice)
+    return f"{measure_name(measure)} at {budget}" if budget else measure_name(measure)
+
+
 def is_chosen(one: Candidate, choice: Choice) -> bool:
     """Return whether a candidate of the tuning days is the one that was chosen."""
     names = ("merge_threshold", "decay_per_day", "policy")
@@ -175,9 +196,10 @@ def is_chosen(one: Candidate, choice: Choice) -> bool:
 
 def ranked(choice: Choice) -> list[Candidate]:
     """Return what was tried on the tuning days, best first; equal ones stay in their order."""
+    measure, _ = criterion(choice)
 
     def worth(one: Candidate) -> float:
-        value = one.values.get(choice.criterion)
+        value = one.values.get(measure)
         return -math.inf if value is None else value
 
     return sorted(choice.tried, key=worth, reverse=True)

@@ -9,6 +9,7 @@ from pinnersage.evaluate.results import (
     Candidate,
     Choice,
     Comparison,
+    Contrast,
     Curve,
     CurvePoint,
     Estimate,
@@ -110,12 +111,29 @@ def compared(*lifts):
         Comparison(
             budget=budget,
             measure=name,
-            chosen=f"PinnerSage ({CHOSEN})",
+            chosen=f"PinnerSage, {CHOSEN}",
             best_single="Decay average, λ = 0.01",
             lift=lift,
             p=0.002,
         )
         for (name, budget), lift in zip(places, lifts, strict=False)
+    ]
+
+
+def contrasts(*lifts):
+    """Ward's clusters against k-means and complete linkage, with lifts as given."""
+    others = (("PinnerSage, k-means (k = 5)", 0.1), ("PinnerSage, complete linkage", 0.12))
+    return [
+        Contrast(
+            policy=POLICIES[0],
+            budget="equal cost",
+            measure="relevance, all",
+            one="PinnerSage",
+            other=other,
+            lift=lift,
+            paper=known,
+        )
+        for (other, known), lift in zip(others, lifts, strict=True)
     ]
 
 
@@ -174,7 +192,7 @@ def choice():
         merge_threshold=0.75,
         decay_per_day=0.01,
         policy=CHOSEN,
-        criterion="recall, new",
+        criterion="recall, new, equal cost",
         tried=tried,
         by_rule=1.1,
     )
@@ -254,6 +272,7 @@ def report(**other):
         "sweep": sweep(),
         "tables": [accuracy(), retrieval()],
         "comparisons": compared(about(0.45), about(0.31), about(0.2), about(0.03)),
+        "contrasts": contrasts(about(-0.2), about(0.02)),
         "curve": curve(),
         "groups": groups(),
         "timelines": timelines(),

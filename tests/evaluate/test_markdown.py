@@ -43,8 +43,10 @@ def test_lifts_values_and_the_papers_stand_in_one_cell():
 def test_parts_that_are_not_there_have_no_heading():
     whole = markdown(made_up.report()).decode()
     none = {"choice": None, "sweep": [], "curve": None, "groups": [], "training": [], "notes": []}
-    bare = markdown(made_up.report(**none, comparisons=[], tables=[], tuning_days=None)).decode()
-    assert len(re.findall("^## ", whole, re.MULTILINE)) == 10
+    bare = markdown(
+        made_up.report(**none, comparisons=[], contrasts=[], tables=[], tuning_days=None)
+    ).decode()
+    assert len(re.findall("^## ", whole, re.MULTILINE)) == 11
     assert re.findall("^## .*", bare, re.MULTILINE) == ["## Made from"]
 
 

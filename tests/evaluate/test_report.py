@@ -49,7 +49,15 @@ def test_page_loads_nothing_runs_nothing_and_has_no_style_but_its_own(page):
 def test_what_came_out_is_said_first_then_all_in_order(page):
     order = [
         *("beats in part", "What was evaluated", "Left out", "Against the best single embedding"),
-        *("Measures", "Table 1: ", "Table 4: ", "What was chosen", "Merge thresholds", "Figure 7"),
+        *(
+            "Measures",
+            "Table 1: ",
+            "Table 4: ",
+            "Ward's",
+            "What was chosen",
+            "Merge thresholds",
+            "Figure 7",
+        ),
         *("Figure 3", "By activity", "How sequence models learned", "To know when reading"),
         "Made from",
     ]
@@ -108,6 +116,22 @@ def test_the_chosen_row_is_marked_and_no_other(page):
     assert len(rows) == 4
     assert all(made_up.CHOSEN in row and ">chosen</span>" in row for row in rows)
     assert page.count('class="chosen"') == 4 + 1
+
+
+def test_the_papers_order_is_shown_contradicted_or_left_open():
+    up, down, either = (made_up.about(lift) for lift in (0.2, -0.2, 0.01))
+    for lifts, said in (
+        ((up, down), ["shown", "contradicted"]),
+        ((either, up), ["undecided", "shown"]),
+    ):
+        page = page_of(contrasts=made_up.contrasts(*lifts))
+        section = page[page.index('id="order"') : page.index('id="choice"')]
+        assert re.findall(r'<span class="tag \w+">(\w+)<', section) == said
+        assert section.count("+10 %") == section.count("+12 %") == 1
+        text = report.markdown(made_up.report(contrasts=made_up.contrasts(*lifts))).decode()
+        assert [
+            word for word in re.findall(r"\| (\w+) \|$", text, re.MULTILINE) if word in said
+        ] == said
 
 
 def test_two_tables_of_one_name_keep_their_own_measures():

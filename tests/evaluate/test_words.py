@@ -95,7 +95,7 @@ def test_the_headline_says_where():
     lifts = made_up.compared(UP, UP, OPEN, DOWN)
     sentence = words.headline(made_up.report(comparisons=lifts)).sentence
     assert sentence == (
-        "PinnerSage (all, proportional shares) beats the best single embedding in Relevance on new "
+        "PinnerSage, all, proportional shares beats the best single embedding in Relevance on new "
         "pins at equal cost and equal candidates; does not beat it (the interval is below 0) in "
         "Recall on new pins at equal candidates; cannot be told from it (the interval holds 0) in "
         "Recall on new pins at equal cost."
@@ -132,6 +132,14 @@ def test_what_was_tried_stands_best_first():
     assert found[-1] is none
     assert [words.is_chosen(one, choice) for one in found].index(True) == 0
     assert sum(words.is_chosen(one, choice) for one in found) == 1
+
+
+def test_the_criterion_is_said_with_its_budget():
+    choice = made_up.choice()
+    assert words.criterion_name(choice) == "Recall on new pins at equal cost"
+    plain = choice.model_copy(update={"criterion": "recall, new"})
+    assert words.criterion_name(plain) == "Recall on new pins"
+    assert words.ranked(plain) == words.ranked(choice)
 
 
 def test_settings_are_flat():
