@@ -460,7 +460,7 @@ class Evaluation:
             n_actions=self.log.rows.size,
             n_cases=self.test.n,
             n_targets=n_targets(self.test),
-            left_out={**self.log.left_out, **self.test.left_out},
+            left_out=in_words(self.log.left_out) | self.test.left_out,
             notes=self._notes(),
             **found,
         )
@@ -491,6 +491,11 @@ def n_targets(found: Cases) -> dict[str, int]:
     """Return action pins by kind."""
     new = int(found.targets.new.sum())
     return {"all": found.targets.rows.size, "new": new, "repeats": found.targets.rows.size - new}
+
+
+def in_words(left_out: dict[str, int]) -> dict[str, int]:
+    """Return what the extraction left out, by reasons as people read them."""
+    return {reason.replace("_", " "): n for reason, n in left_out.items()}
 
 
 def counted(left_out: dict[str, int]) -> str:
