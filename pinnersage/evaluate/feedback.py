@@ -83,7 +83,7 @@ class FeedbackImportance:
         other = type(self)(
             self.plain, self.log, self.window_days, self.n_days, self.which, self.min_cosine
         )
-        other.coefficients, other.choices = self.coefficients, dict(self.choices)
+        other.coefficients, other.choices = self.coefficients, self.choices
         return other
 
     def represent(self, histories: Histories) -> Represented:

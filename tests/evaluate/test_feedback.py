@@ -99,6 +99,26 @@ def test_until_it_has_learned_it_is_equation_3(log):
         assert set(ours.rows[begin:end]) == set(plain.rows[begin:end])
 
 
+def test_the_features_are_those_that_are_named():
+    """The importance of eq. 3, actions with repeats, the newest one's age, the mean cosine."""
+    matrix = np.array([[1, 0], [0.6, 0.8], [0, -1]], np.float32)
+    start = start_us(nth(6))
+    acts = [(0, start, 0), (0, start + DAY_US, 0), (0, start + DAY_US, 1), (0, start, 2)]
+    log = log_of(acts, matrix)
+    model = PinnerSage(matrix, 1.5, 0.1)
+    clusters = model.clusters(cases.before(log, np.array([0]), start_us(nth(8)), WINDOW))
+    importance = np.exp(-0.2) + 2 * np.exp(-0.1)
+    np.testing.assert_allclose(
+        features_of(clusters),
+        [
+            [np.log(importance), np.log(3), np.log(2), (1 + 1 + 0.6) / 3],
+            [-0.2, 0, np.log(3), 1],
+        ],
+        rtol=1e-5,
+        atol=1e-7,
+    )
+
+
 @given(st.integers(0, 60).map(drawn_log))
 def test_weights_are_those_of_the_formula_and_stand_in_order(log):
     model, histories = model_of(log), known(log)

@@ -78,10 +78,11 @@ def test_equal_candidates_are_as_many_for_all_and_none_comes_twice(policy, n, k,
         assert set(cost.tolist()) <= set(same.tolist()), "what the shares bring is all there"
 
 
+@policies
 @given(st.integers(1, 12), st.integers(0, 99), st.integers(1, 30))
-def test_equal_cost_is_the_share_s_nearest_of_each(k, seed, n):
+def test_equal_cost_is_the_share_s_nearest_of_each(policy, k, seed, n):
     found, weights = found_of(k, n, seed), np.ones(k)
-    chosen, shares = ask(weights, Policy("top", 10, "weight"), n, rng())
+    chosen, shares = ask(weights, policy, n, rng())
     expected = {
         row
         for i, share in zip(chosen, shares, strict=True)
