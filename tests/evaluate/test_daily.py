@@ -42,6 +42,13 @@ def home(next_day, tmp_path):
     return change(config.load(tmp_path / "home"), evaluation={"n_candidates": 30})
 
 
+@pytest.fixture(scope="module")
+def measured(next_day):
+    """What is measured there, with the same settings."""
+    settings = change(config.load(next_day), evaluation={"n_candidates": 30})
+    return daily.measure(NEXT, live(settings), settings)
+
+
 def live(settings):
     return Releases(settings).live()
 
@@ -53,8 +60,7 @@ def by_name(table):
 # --- what is measured ------------------------------------------------------------------------
 
 
-def test_the_medoids_are_those_of_the_release_and_not_the_lakes_current_ones(home):
-    before = daily.measure(NEXT, live(home), home)
+def test_the_medoids_are_those_of_the_release_and_not_the_lakes_current_ones(home, measured):
     medoids = rows_of(open_lake(home), open_lake(home).current("medoids", day=DAY))
 
     other = change(home, model={"merge_threshold": 0.0})
@@ -64,7 +70,7 @@ def test_the_medoids_are_those_of_the_release_and_not_the_lakes_current_ones(hom
     again = rows_of(open_lake(home), open_lake(home).current("medoids", day=DAY))
     assert len(again) > len(medoids)
 
-    assert daily.measure(NEXT, live(home), home) == before
+    assert daily.measure(NEXT, live(home), home) == measured
 
 
 def test_a_users_vectors_are_her_released_medoids_most_important_first(home):
@@ -89,10 +95,9 @@ def test_a_users_vectors_are_her_released_medoids_most_important_first(home):
     }
 
 
-def test_what_users_do_after_the_day_changes_nothing(home):
-    before = daily.measure(NEXT, live(home), home)
+def test_what_users_do_after_the_day_changes_nothing(home, measured):
     stage.run(LATER, home)
-    assert daily.measure(NEXT, live(home), home) == before
+    assert daily.measure(NEXT, live(home), home) == measured
 
 
 def test_a_day_of_the_window_that_is_not_staged_is_not_staged_by_it(home):
@@ -101,8 +106,8 @@ def test_a_day_of_the_window_that_is_not_staged_is_not_staged_by_it(home):
     assert open_lake(home).days("actions") == days
 
 
-def test_everyone_who_acted_is_a_case_or_is_counted_as_left_out(home):
-    found = daily.measure(NEXT, live(home), home)
+def test_everyone_who_acted_is_a_case_or_is_counted_as_left_out(home, measured):
+    found = measured
     rows = rows_of(open_lake(home), open_lake(home).current("actions", day=NEXT))
     known = embeddings.named(open_lake(home), found.embeddings).pin_ids.to_pylist()
     wanted = set(home.source.interest_actions)
@@ -111,8 +116,8 @@ def test_everyone_who_acted_is_a_case_or_is_counted_as_left_out(home):
     assert found.n_cases + found.left_out[daily.WITHOUT] == len(acted)
 
 
-def test_a_user_without_released_medoids_is_left_out(home, monkeypatch):
-    whole = daily.measure(NEXT, live(home), home)
+def test_a_user_without_released_medoids_is_left_out(home, monkeypatch, measured):
+    whole = measured
     real = released.medoids_of
 
     def without_first(one, log, settings):
@@ -129,10 +134,10 @@ def test_a_user_without_released_medoids_is_left_out(home, monkeypatch):
     assert found.left_out[daily.WITHOUT] == whole.left_out[daily.WITHOUT] + 1
 
 
-def test_at_most_max_users_are_measured(home):
+def test_at_most_max_users_are_measured(home, measured):
     few = change(home, evaluation={"max_users": 3})
     assert daily.measure(NEXT, live(home), few).n_cases <= 3
-    assert daily.measure(NEXT, live(home), home).n_cases > 3
+    assert measured.n_cases > 3
 
 
 def test_the_policy_in_force_is_chosen_and_stands_beside_the_others(home):
@@ -154,13 +159,13 @@ def test_the_policy_in_force_is_chosen_and_stands_beside_the_others(home):
             assert len(names) == len(set(names))
 
 
-def test_at_equal_candidates_every_set_is_as_large(home):
-    _, equal = daily.measure(NEXT, live(home), home).tables
+def test_at_equal_candidates_every_set_is_as_large(measured):
+    _, equal = measured.tables
     assert {row.values["candidates"].value for row in equal.rows} == {30.0}
 
 
-def test_the_age_of_medoids_is_the_mean_over_what_was_released(home):
-    found = daily.measure(NEXT, live(home), home)
+def test_the_age_of_medoids_is_the_mean_over_what_was_released(home, measured):
+    found = measured
     rows = rows_of(open_lake(home), open_lake(home).current("actions", day=NEXT))
     known = set(embeddings.named(open_lake(home), found.embeddings).pin_ids.to_pylist())
     wanted = set(home.source.interest_actions)
@@ -207,9 +212,9 @@ def test_the_release_is_the_last_that_went_live_with_the_days_medoids(home):
     assert released.release_of(NEXT, home).number == 3
 
 
-def test_one_and_two_threads_measure_the_same(home):
+def test_one_and_two_threads_measure_the_same(home, measured):
     two = change(home, run={"threads": 2})
-    assert daily.measure(NEXT, live(home), two) == daily.measure(NEXT, live(home), home)
+    assert daily.measure(NEXT, live(home), two) == measured
 
 
 # --- days of which nothing can be measured ----------------------------------------------------
@@ -246,7 +251,7 @@ def test_a_day_without_actions_is_no_failure_and_says_why(home):
 # --- what is written --------------------------------------------------------------------------
 
 
-def test_the_table_says_what_the_page_says_in_the_tables_order(home):
+def test_the_table_says_what_the_page_says_in_the_tables_order(home, measured):
     daily.run(NEXT, home)
     lake = open_lake(home)
     manifest = lake.current("metrics", day=NEXT)
@@ -257,14 +262,15 @@ def test_the_table_says_what_the_page_says_in_the_tables_order(home):
     keys = [(row["model"], row["metric"]) for row in rows]
     assert keys == sorted(set(keys)), "total order, none twice"
 
-    found = daily.measure(NEXT, live(home), home)
-    of = {key: row for key, row in zip(keys, rows, strict=True)}
+    found = measured
+    of = dict(zip(keys, rows, strict=True))
     for told, budget in zip(found.tables, ("equal cost", "equal candidates"), strict=True):
         for name, row in by_name(told).items():
             for measure in ("relevance, new", "recall, all", "diversity", "coverage"):
                 key = name, f"{measure}, {budget}"
-                assert Estimate(**{k: of[key][k] for k in ("value", "low", "high")}) == (
-                    row.values[measure]
+                assert (
+                    Estimate(**{k: of[key][k] for k in ("value", "low", "high")})
+                    == (row.values[measure])
                 )
             if name != "Last pin":
                 lift = of[name, f"lift of recall, new, {budget}"]
@@ -294,12 +300,12 @@ def test_a_manifest_names_the_medoids_that_were_released_and_the_actions(home):
     assert len(days) == home.model.window_days + 1
 
 
-def test_the_daily_evaluation_keeps_its_report_apart_from_others(home):
+def test_the_daily_evaluation_keeps_its_report_apart_from_others(home, measured):
     daily.run(NEXT, home)
     storage = open_storage(home)
     assert report.read(storage, NEXT) is None
     found = report.read(storage, NEXT, root=report.DAILY)
-    assert found == daily.measure(NEXT, live(home), home)
+    assert found == measured
 
 
 # --- the page of all days ---------------------------------------------------------------------
@@ -319,9 +325,9 @@ def test_the_page_of_all_days_has_each_day_its_numbers_and_its_link(home):
     for metric in trend.LIFTS:
         assert trend.in_force(days[1], metric) in page
     assert page == open_storage(home).read(f"{report.DAILY}/index.html").decode()
-    assert "../index.html" in open_storage(home).read(
-        f"{report.DAILY}/day={NEXT}/index.html"
-    ).decode()
+    assert (
+        "../index.html" in open_storage(home).read(f"{report.DAILY}/day={NEXT}/index.html").decode()
+    )
 
 
 def test_only_the_newest_days_are_read(home):
@@ -330,7 +336,7 @@ def test_only_the_newest_days_are_read(home):
     assert [one.day for one in recorded.read(home, longest=1)] == [NEXT]
 
 
-def test_before_any_day_the_page_says_how_one_comes(home):
+def test_before_any_day_the_page_says_how_one_comes():
     assert b"evaluate-release" in trend.render([], day_url="{day}")
 
 
