@@ -362,6 +362,14 @@ def evaluate(
     console.print(f"As a page: {page}")
 
 
+@app.command("evaluate-release")
+def evaluate_release(day: Day, home: Home = None, as_json: AsJson = False) -> None:
+    """Measure the release of the day before on what users did on a day; keeps the metrics."""
+    from pinnersage.evaluate import daily
+
+    tell(daily.run(day, settings_of(home)), as_json=as_json, title="evaluate-release")
+
+
 def shown(value: float | None, form: str = ",") -> str:
     """Return a number as a table shows it."""
     return "-" if value is None else format(value, form)

@@ -338,7 +338,7 @@ class RetentionConfig(Section):
     exposures_days: PositiveInt = 90
     """Days kept of what experiments showed."""
     reports_days: PositiveInt = 400
-    """Days of quality reports and of maintenance's own."""
+    """Days of reports on quality and on releases, of metrics, and of maintenance's own reports."""
     grace_days: PositiveInt = 2
     """What was worked on within as many days stays; longer than any task or backfill takes."""
 

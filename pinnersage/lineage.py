@@ -175,6 +175,11 @@ def _release_index(day: _Day) -> Lineage:
     return Lineage((day.vectors(version),), (day.releases(),))
 
 
+def _evaluate(day: _Day) -> Lineage:
+    made = day.manifest("metrics")
+    return Lineage(day.tables(made.reads), day.tables([made.ref]))
+
+
 STEPS: dict[str, Callable[[_Day], Lineage]] = {
     "stage": _stage,
     "cluster": _cluster,
@@ -185,5 +190,6 @@ STEPS: dict[str, Callable[[_Day], Lineage]] = {
     "refine": _refine,
     "index": _index,
     "release_index": _release_index,
+    "daily": _evaluate,
 }
 """What is asked of each step."""

@@ -22,8 +22,10 @@ from pinnersage.survey import BY_DAY, BY_VERSION, Named, Survey, names
 
 KEYVALUE, INDEXES = "key-value versions", "index versions"
 UNNAMED, EXPOSURES, REPORTS = "unnamed files", "exposures", "reports"
+METRICS = "metrics"
 QUALITY, OWN = "reports/quality/day=", "reports/maintenance/"
-_REPORT = re.compile(rf"(?P<of>(?:{QUALITY}|{OWN})\d{{4}}-\d\d-\d\d)[./].+")
+EVALUATION = "reports/evaluation/daily/day="
+_REPORT = re.compile(rf"(?P<of>(?:{QUALITY}|{EVALUATION}|{OWN})\d{{4}}-\d\d-\d\d)[./].+")
 
 
 @dataclass(frozen=True)
@@ -70,12 +72,12 @@ def plan(now: datetime, settings: Settings) -> Plan:
     named = names(releases, pointer, settings.retention.ready_days)
     survey = Survey(now, settings)
     kinds = {table: day_partitions(survey, named, table) for table in BY_DAY}
-    marks = survey.mark(BY_DAY)
+    marks = survey.mark(set(BY_DAY) - {METRICS})  # numbers need no embeddings to stay
     for release in named.way:
         survey.mark_version(marks, release)
     for table in BY_VERSION:
         kinds[table] = version_partitions(survey, named, marks, table)
-    marks |= survey.mark(BY_VERSION)
+    marks |= survey.mark((METRICS, *BY_VERSION))
     lake_items(survey, marks, kinds)
     kinds[KEYVALUE] = keyvalue_versions(survey, named)
     kinds[INDEXES] = index_versions(survey, named, pointer)
@@ -126,6 +128,7 @@ def days_kept(settings: Settings) -> dict[str, int]:
         "medoids": max(kept.medoids_days, drift + 1),
         "refined": kept.index_days,
         "index": kept.index_days,
+        METRICS: kept.reports_days,
     }
 
 
@@ -273,7 +276,7 @@ def exposures(survey: Survey) -> Kind:
 
 
 def reports(survey: Survey, named: Named) -> Kind:
-    """Decide on the quality reports and on the reports of this step by their days."""
+    """Decide by their days on reports of quality, of releases, and of this step."""
     kind, days, storage = (
         Kind(),
         survey.settings.retention.reports_days,
@@ -283,7 +286,11 @@ def reports(survey: Survey, named: Named) -> Kind:
     for entry in storage.list("reports"):
         if found := _REPORT.fullmatch(entry.key):
             by_day.setdefault(found["of"], []).append(entry)
-    newest = {QUALITY: survey.newest("medoids") or date.min, OWN: survey.now.date()}
+    newest = {
+        QUALITY: survey.newest("medoids") or date.min,
+        EVALUATION: survey.newest(METRICS) or date.min,
+        OWN: survey.now.date(),
+    }
     for name, entries in sorted(by_day.items()):
         of, day = name[:-10], name[-10:]
         age = (newest[of] - date.fromisoformat(day)).days

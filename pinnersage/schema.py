@@ -160,4 +160,20 @@ EXPOSURES = Table(
     ),
 )
 
-TABLES = (ACTIONS, PINS, PIN_ROWS, MEDOIDS, REFINED, EXPOSURES)
+METRICS = Table(
+    "metrics",
+    "evaluate.daily",
+    ("day",),
+    ("model", "metric"),
+    "What the release of the day before was worth on what users did on the day.",
+    (
+        Column("model", pa.string(), "The model, and the policy by which its vectors are asked."),
+        Column("metric", pa.string(), "Measure and budget, or the `lift of` it over last pin."),
+        Column("value", pa.float64(), "Null where it is not defined."),
+        Column("low", pa.float64(), "Where its 95 % interval begins; null: it has none."),
+        Column("high", pa.float64(), "Where it ends."),
+        Column("n", pa.int64(), "Action pins that it is a share of; of other measures, users."),
+    ),
+)
+
+TABLES = (ACTIONS, PINS, PIN_ROWS, MEDOIDS, REFINED, METRICS, EXPOSURES)

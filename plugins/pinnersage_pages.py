@@ -4,6 +4,8 @@
     days/DAY            a day's last report
     days/DAY/VERSION    one report of a day
     run?dag_id=&run_id= the report of a run, by the XCom that its task pushed
+    releases            every day on which a release was measured
+    releases/DAY        a day's last evaluation
     runbook             what to do
 
 Not a plugin itself (.airflowignore). A path of anything else is answered 404, and 401 without a
@@ -139,6 +141,33 @@ def run_report(session: SessionDep, dag_id: str = "", run_id: str = "") -> Respo
     }.get(state or "", "It appears here as soon as the task has judged the day.")
     text = f"Task validate of this run is {state or 'not scheduled yet'}. {says}"
     return note("No quality report yet", text, refresh=10 if run.state in UNFINISHED else 0)
+
+
+@router.get("/releases")
+def evaluated_days() -> Response:
+    """Every day on which the release of the day before was measured."""
+    from pinnersage.evaluate import recorded, trend
+
+    found = recorded.read(settings(), longest=trend.LONGEST)
+    return page(trend.render(found, day_url="releases/{day}"))
+
+
+@router.get("/releases/{day}")
+def evaluation(day: str) -> Response:
+    """A day's last evaluation."""
+    from pinnersage.errors import DataError
+    from pinnersage.evaluate import report
+    from pinnersage.stores import open_storage
+
+    of = parse_day(day)
+    try:
+        found = report.read(open_storage(settings()), of, root=report.DAILY)
+    except ValueError as error:
+        why = str(error).splitlines()[0]
+        raise DataError(f"The evaluation of {of} cannot be read: {why}") from error
+    if found is None:
+        raise HTTPException(404, "There is no such report; old ones are removed by maintenance.")
+    return page(report.render(found, days_url="../releases"))
 
 
 @router.get("/runbook")

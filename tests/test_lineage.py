@@ -7,6 +7,7 @@ from worlds import DAY, change
 
 from pinnersage import lineage
 from pinnersage.errors import DataError
+from pinnersage.evaluate import daily, recorded
 from pinnersage.release import Releases
 from pinnersage.stores import open_lake
 
@@ -20,6 +21,7 @@ READS_AND_WRITES = {
     "refine": (["lake/embeddings", "lake/pins"], ["lake/refined"]),
     "index": (["lake/refined", "lake/embeddings"], ["lake/index", "stores/vectors"]),
     "release_index": (["stores/vectors"], ["releases"]),
+    "daily": (["lake/medoids", "lake/embeddings", "lake/actions"], ["lake/metrics"]),
 }
 
 
@@ -27,8 +29,17 @@ def of(step, settings):
     return lineage.of(step, settings, DAY, *([1] if step == "cluster" else []))
 
 
+def measure_on_the_day(settings):
+    """``DAY``'s metrics, as if its release had been that of the day before."""
+    one = Releases(settings).live()
+    found = daily.measure(DAY, one, settings)
+    recorded.write(DAY, found, one, "", settings)
+
+
 @pytest.mark.parametrize("step", READS_AND_WRITES)
 def test_a_step_names_the_tables_that_it_read_and_wrote(finished, step):
+    if step == "daily":
+        measure_on_the_day(finished)
     told = of(step, finished)
     home = f"{finished.home}/"
     names = tuple([d.name.removeprefix(home) for d in side] for side in told)

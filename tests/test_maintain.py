@@ -25,6 +25,7 @@ from pinnersage.errors import DataError, TransientError
 from pinnersage.release import Pointer, Releases
 from pinnersage.stores import open_keyvalue
 from pinnersage.stores.folder import Folder
+from pinnersage.stores.lake import Manifest
 from pinnersage.stores.lmdb_store import LmdbStore
 from pinnersage.stores.versions import Shelf
 
@@ -165,6 +166,43 @@ def test_embeddings_and_pins_stay_from_the_oldest_that_a_kept_day_uses(home):
         m.partition["version"] for m in home.lake.versions("embeddings")
     }
     assert coming in {m.partition["version"] for m in home.lake.versions("embeddings")}
+    assert_reads_whole(home)
+
+
+def measure(home, n):
+    """The metrics of a day and its page, as ``evaluate.daily`` leaves them."""
+    day, before = nth(n), home.lake.current("medoids", day=nth(n - 1))
+    vectors = before.report["embeddings"]
+    reads = (before.ref, home.lake.current("embeddings", version=vectors).ref)
+    file = home.file("metrics", str(day), day=day)
+    keys = {"day": str(day)}
+    home.lake.commit(
+        Manifest(table="metrics", partition=keys, files=(file,), rows=file.rows, reads=reads)
+    )
+    home.storage.write(f"reports/evaluation/daily/day={day}/report.json", b"{}")
+
+
+def test_metrics_and_pages_of_releases_go_with_the_reports_and_hold_nothing_else(home):
+    for n in range(8):
+        if n == 4:
+            home.embed(nth(4), scale=2)
+        home.day(n)
+    bare = gone(run(home, dry_run=True))
+    for n in range(1, 8):
+        measure(home, n)
+    home.storage.write("reports/evaluation/daily/index.html", b"all days")
+    home.storage.write(f"reports/evaluation/day={nth(1)}/report.json", b"somebody's experiment")
+
+    went = gone(run(home))
+
+    assert went["metrics"] == [f"metrics/day={nth(n)}" for n in (1, 2)]
+    assert home.lake.days("metrics") == [nth(n) for n in range(3, 8)]
+    pages = [f"reports/evaluation/daily/day={nth(n)}" for n in (1, 2)]
+    assert went["reports"] == [*pages, *bare["reports"]]
+    assert home.storage.exists("reports/evaluation/daily/index.html")
+    assert home.storage.exists(f"reports/evaluation/day={nth(1)}/report.json")
+    assert went["embeddings"] == bare["embeddings"]
+    assert went["medoids"] == bare["medoids"]
     assert_reads_whole(home)
 
 

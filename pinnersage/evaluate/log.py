@@ -2,7 +2,7 @@
 
 The same queries as ``cluster`` reads its window by, over a longer one: repeats, unknown pins and
 what is over the daily cap are left out and counted, a user whose erasing is under way too. Days
-that are not staged yet are staged from the source.
+that are not staged yet are staged from the source, where they are asked for.
 """
 
 import hashlib
@@ -74,7 +74,7 @@ class Log(NamedTuple):
 
 
 def read(first: date, last: date, cut: date, settings: Settings, n_users: int = 0) -> Log:
-    """Return the log of ``first`` to ``last``, both included.
+    """Return the log of ``first`` to ``last``, both included; days that are missing are staged.
 
     Parameters
     ----------
@@ -86,20 +86,61 @@ def read(first: date, last: date, cut: date, settings: Settings, n_users: int = 
     """
     if not first <= cut <= last:
         raise ConfigError(f"The log of {first} to {last} does not hold the first day, {cut}.")
-    wide = settings.with_model(window_days=(last - first).days + 1)
-    lake = open_lake(settings)
-    table = embeddings.open_valid(lake, cut)
+    table = embeddings.open_valid(open_lake(settings), cut)
     stage.run_missing(days_between(first, last), settings)
-    parts, left_out = list[extract.Chunk](), Counter[str]()
-    for bucket in range(settings.lake.n_buckets):
-        parts.extend(_bucket(lake, last, bucket, wide, table, left_out))
-    del left_out["kept"]
-    if not any(part.rows.size for part in parts):
+    log = of_staged(first, last, table, settings, n_users)
+    if not log.rows.size:
         raise DataError(
             f"No interest in a pin with an embedding from {first} to {last}. Name days that have "
             "some, or import embeddings of the pins."
         )
-    log = _joined(parts, table, dict(left_out))
+    return log
+
+
+def of_staged(
+    first: date,
+    last: date,
+    table: Embeddings,
+    settings: Settings,
+    n_users: int = 0,
+    *,
+    since: date | None = None,
+) -> Log:
+    """Return the log of those days that are staged; ``last`` must be.
+
+    In memory are one bucket's users, and of the others those that it returns.
+
+    Parameters
+    ----------
+    first, last : date
+        Both included.
+    table : Embeddings
+        Pins that have none are left out and counted.
+    n_users : int
+        Most users, those whose ids have the smallest MD5; 0: all.
+    since : date, optional
+        Only users who acted on this day or later.
+    """
+    wide = settings.with_model(window_days=(last - first).days + 1)
+    lake, left_out = open_lake(settings), Counter[str]()
+    none = np.empty(0, np.intp)
+    nobody = Log(
+        user_ids=pa.array([], pa.type_for_alias(lake.layout.user_id)),
+        offsets=np.zeros(1, np.intp),
+        rows=none,
+        times_us=none.astype(np.int64),
+        matrix=unit(table.matrix),
+        pin_ids=table.pin_ids,
+        embeddings=table.version,
+        left_out={},
+    )
+    parts = [nobody]
+    for bucket in range(lake.layout.n_buckets):
+        chunks = _bucket(lake, last, bucket, wide, table, left_out)
+        found = [_of_chunk(chunk, nobody, since) for chunk in chunks]
+        parts.append(sampled(_together([nobody, *found]), n_users))
+    del left_out["kept"]
+    log = _together(parts)._replace(left_out=dict(left_out))
     log = log.of(pc.sort_indices(log.user_ids).to_numpy())  # whatever the buckets are
     return sampled(log, n_users)
 
@@ -125,19 +166,29 @@ def days_between(first: date, last: date) -> list[date]:
     return [first + timedelta(days=n) for n in range((last - first).days + 1)]
 
 
-def _joined(parts: list[extract.Chunk], table: Embeddings, left_out: dict[str, int]) -> Log:
-    """Return chunks of whole users as one log."""
-    counts = np.concatenate([np.diff(part.offsets) for part in parts])
-    users = pa.concat_arrays([part.user_ids.take(pa.array(part.offsets[:-1])) for part in parts])
-    return Log(
-        user_ids=users,
-        offsets=np.concatenate([[0], np.cumsum(counts)]).astype(np.intp),
+def _of_chunk(chunk: extract.Chunk, like: Log, since: date | None) -> Log:
+    """Return a chunk of whole users as a log, those alone who acted since a day."""
+    log = like._replace(
+        user_ids=chunk.user_ids.take(pa.array(chunk.offsets[:-1])),
+        offsets=chunk.offsets,
+        rows=chunk.rows,
+        times_us=chunk.acted_at,
+    )
+    if since is None:
+        return log
+    newest = chunk.acted_at[chunk.offsets[1:] - 1]
+    start_us = int(extract.start_of(since).timestamp()) * 1_000_000
+    return log.of(np.flatnonzero(newest >= start_us))
+
+
+def _together(parts: list[Log]) -> Log:
+    """Return logs of different users as one, in their order."""
+    sizes = np.concatenate([np.diff(part.offsets) for part in parts])
+    return parts[0]._replace(
+        user_ids=pa.concat_arrays([part.user_ids for part in parts]),
+        offsets=np.concatenate([[0], np.cumsum(sizes)]).astype(np.intp),
         rows=np.concatenate([part.rows for part in parts]),
-        times_us=np.concatenate([part.acted_at for part in parts]),
-        matrix=unit(table.matrix),
-        pin_ids=table.pin_ids,
-        embeddings=table.version,
-        left_out=left_out,
+        times_us=np.concatenate([part.times_us for part in parts]),
     )
 
 

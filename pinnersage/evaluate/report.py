@@ -17,24 +17,27 @@ from pinnersage.stores.storage import Storage
 
 __all__ = ["folder", "markdown", "read", "render", "stamped", "write"]
 
+ROOT = "reports/evaluation"
+DAILY = f"{ROOT}/daily"
+"""Where the daily evaluation of releases keeps its own."""
 BEST = 10
 """Candidates of the tuning days that stand on the page at once; the others are a click away."""
 ASIDE = (words.KINDS["repeats"], words.KINDS[""])
 """Parts of tables that are a click away."""
 
 
-def write(report: EvaluationReport, storage: Storage) -> str:
+def write(report: EvaluationReport, storage: Storage, root: str = ROOT) -> str:
     """Write an evaluation as page, Markdown and JSON; return where the page is, for people.
 
     Each is kept under its version; the last one whose test days end on a day also stands as
     ``index.html``, ``report.md`` and ``report.json``.
     """
     report = stamped(report)
-    where = folder(report.test_days[1])
+    where = folder(report.test_days[1], root)
     files = {
         "json": canonical(report.model_dump(mode="json")),
         "md": markdown(report),
-        "html": render(report),
+        "html": render(report, days_url="../index.html" if root == DAILY else ""),
     }
     for ending, data in files.items():
         last = "index" if ending == "html" else "report"
@@ -43,15 +46,17 @@ def write(report: EvaluationReport, storage: Storage) -> str:
     return f"{storage.where}/{where}/index.html"
 
 
-def read(storage: Storage, last_day: date, version: str = "report") -> EvaluationReport | None:
+def read(
+    storage: Storage, last_day: date, version: str = "report", root: str = ROOT
+) -> EvaluationReport | None:
     """Return the last evaluation whose test days end on a day, or one by version; None if none."""
-    data = storage.read(f"{folder(last_day)}/{version}.json")
+    data = storage.read(f"{folder(last_day, root)}/{version}.json")
     return None if data is None else EvaluationReport.model_validate_json(data)
 
 
-def folder(last_day: date) -> str:
+def folder(last_day: date, root: str = ROOT) -> str:
     """Return where evaluations lie whose test days end on a day."""
-    return f"reports/evaluation/day={last_day}"
+    return f"{root}/day={last_day}"
 
 
 def stamped(report: EvaluationReport) -> EvaluationReport:
@@ -67,12 +72,13 @@ def stamped(report: EvaluationReport) -> EvaluationReport:
     return report.model_copy(update={"version": version})
 
 
-def render(report: EvaluationReport) -> bytes:
-    """Return the page of an evaluation."""
+def render(report: EvaluationReport, *, days_url: str = "") -> bytes:
+    """Return the page of an evaluation; it links the page of all days if told where that is."""
     report = stamped(report)
     tried = words.ranked(report.choice) if report.choice else []
     values = {
         "report": report,
+        "days_url": days_url,
         "words": words,
         "figures": figures,
         "headline": words.headline(report),

@@ -12,8 +12,8 @@ pytestmark = pytest.mark.airflow
 
 HEAVY = ("pinnersage", "duckdb", "numba", "great_expectations", "pandas", "pyarrow", "numpy")
 
-DAGS = ["pinnersage_daily", "pinnersage_index", "pinnersage_maintenance", "pinnersage_sweep",
-        "pinnersage_watch"]  # fmt: skip
+DAGS = ["pinnersage_daily", "pinnersage_evaluate", "pinnersage_index", "pinnersage_maintenance",
+        "pinnersage_sweep", "pinnersage_watch"]  # fmt: skip
 
 READ_DAGS = """
 import json
@@ -104,6 +104,14 @@ def test_the_index_follows_the_release_of_the_medoids(dags):
     assert dags["pinnersage_daily"]["timetable"] == "CronPartitionTimetable"
     assert dags["pinnersage_index"]["timetable"] == "PartitionedAssetTimetable"
     assert dags["pinnersage_daily"]["tasks"]["release"]["outlets"] == ["medoids"]
+
+
+def test_a_release_is_evaluated_when_the_next_days_is_made(dags):
+    assert dags["pinnersage_evaluate"]["timetable"] == "PartitionedAssetTimetable"
+    tasks = dags["pinnersage_evaluate"]["tasks"]
+    assert {name: facts["pool"] for name, facts in tasks.items()} == {
+        "evaluate": "pinnersage_compute"
+    }
 
 
 def test_every_dag_explains_itself_and_starts_nothing_old(dags):

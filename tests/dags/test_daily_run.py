@@ -45,6 +45,16 @@ for text in sys.argv[2:]:
     day.run(date.fromisoformat(text), clock, config.load(Path(sys.argv[1])), lambda *_: None)
 """
 
+EVALUATE = """
+import sys
+from datetime import date
+from pathlib import Path
+from pinnersage import config
+from pinnersage.evaluate import daily
+
+daily.run(date.fromisoformat(sys.argv[2]), config.load(Path(sys.argv[1])))
+"""
+
 
 def python(program, *args):
     env = {k: v for k, v in os.environ.items() if not k.startswith("PINNERSAGE")}
@@ -137,6 +147,22 @@ def test_the_index_runs_through_qdrant_client_by_setting(tiny_world):
     )
     assert recommended[0] == "QdrantReader"
     assert recommended[1] > 0
+
+
+def test_yesterdays_release_is_evaluated_as_the_library_does(tiny_world, tmp_path):
+    python(RUN_DAYS, tiny_world.home, *DAYS[:2])
+    by_library = tmp_path / "again"
+    shutil.copytree(tiny_world.home, by_library)
+    python(EVALUATE, by_library, DAYS[1])
+
+    tiny_world.dags_test("pinnersage_evaluate", DAYS[1])
+
+    place = f"metrics/day={DAYS[1]}/manifest.json"
+    ours = manifests(tiny_world.home)
+    assert ours[place] == manifests(by_library)[place]
+    assert json.loads(ours[place])["rows"] > 0
+    page = f"reports/evaluation/daily/day={DAYS[1]}/index.html"
+    assert (tiny_world.home / page).read_bytes() == (by_library / page).read_bytes()
 
 
 def test_a_day_without_data_fails_for_good_and_publishes_nothing(tiny_world):

@@ -14,8 +14,11 @@ import pytest
 from conftest import World
 
 from pinnersage import pages
+from pinnersage.evaluate import report as evaluation
+from pinnersage.evaluate.results import EvaluationReport
 from pinnersage.quality import Outcome, QualityReport
 from pinnersage.stores.folder import Folder
+from pinnersage.stores.lake import Lake, Layout
 
 pytestmark = [pytest.mark.airflow, pytest.mark.slow, pytest.mark.timeout(900)]
 
@@ -35,6 +38,12 @@ def a_report(user):
     return QualityReport(day=DAY, outcomes=[bad], measures={})
 
 
+EVALUATED = EvaluationReport(
+    title=f"Release 7 on {DAY}", code_version="0", libraries={}, inputs="", embeddings="e",
+    n_pins=3, dimensions=2, first_day=DAY, tuning_days=None, test_days=(DAY, DAY), seed=0,
+    n_candidates=2, cosine_threshold=0.8, false_match_rate=0.1, settings={}, n_users=1,
+    n_actions=1, n_cases=1, n_targets={"all": 1}, left_out={}, tables=[],
+)  # fmt: skip
 FIRST, LAST = a_report(HIDDEN), a_report(HIDDEN + "-either")
 
 ROUTES = [
@@ -42,6 +51,8 @@ ROUTES = [
     f"/days/{DAY}",
     f"/days/{DAY}/{FIRST.version}",
     f"/run?dag_id={DAILY}&run_id=made",
+    "/releases",
+    f"/releases/{DAY}",
     "/runbook",
 ]
 TRICKS = [
@@ -86,6 +97,12 @@ TRICKS = [
     f"/run?dag_id={DAILY}&run_id=..%2f..%2fsecret.txt",
     f"/run?dag_id={DAILY}&run_id={'r' * 5000}",
     f"/run?dag_id={DAILY}&run_id=trick",
+    "/releases/",
+    f"/releases/{DAY}/",
+    f"/releases/{DAY}/report",
+    f"/releases/{DAY}%2f..%2f..%2f..%2fsecret",
+    "/releases/..%2f..%2fsecret.txt",
+    "/releases/2026-04-06",
     "/runbook/",
     "/runbook/..%2f..%2fsecret.txt",
     "/static/secret.txt",
@@ -100,6 +117,8 @@ def servers(prepared_airflow, tmp_path_factory):
     (home / "pinnersage.toml").write_text(TOML)
     for report in (FIRST, LAST):
         pages.write_quality(report, Folder(home))
+    evaluation.write(EVALUATED, Folder(home), evaluation.DAILY)
+    Lake(home / "lake").create(Layout(n_buckets=1, user_id="string", pin_id="string"))
     for folder in (home, home / "reports", home / "reports" / "quality"):
         (folder / "secret.txt").write_text(HIDDEN)
     with World(home).servers() as servers:
@@ -225,6 +244,12 @@ def test_a_run_shows_its_own_report_and_a_day_its_last(servers, tokens):
     assert f"<td>{HIDDEN}</td>" in of_run.text
     of_day = Answer(servers, f"/pinnersage/days/{DAY}", **reader(tokens))
     assert f"<td>{HIDDEN}-either</td>" in of_day.text
+
+
+def test_a_days_evaluation_leads_to_all_days(servers, tokens):
+    answer = Answer(servers, f"/pinnersage/releases/{DAY}", **reader(tokens))
+    assert EVALUATED.title in answer.text
+    assert 'href="../releases"' in answer.text
 
 
 def test_a_run_without_a_report_says_so(servers, tokens):

@@ -19,6 +19,7 @@ BUCKETS = 64
 # task, gets its number here.
 PLANNED = {
     "pinnersage_daily": (6, ["cluster"]),
+    "pinnersage_evaluate": (1, []),
     "pinnersage_index": (3, []),
     "pinnersage_maintenance": (2, []),
     "pinnersage_sweep": (2, ["sweep"]),

@@ -1,0 +1,107 @@
+"""Trend: every evaluated day on one page, from the table ``metrics``.
+
+A line a model, and below it the numbers with their intervals. As ``index.html`` beside the days'
+reports it is read offline; in Airflow's UI the plugin serves it.
+"""
+
+from collections.abc import Sequence
+from datetime import date
+from typing import Any, NamedTuple
+
+from markupsafe import Markup
+
+from pinnersage import pages
+from pinnersage.config import Settings
+from pinnersage.evaluate import drawings, recorded, report, words
+from pinnersage.evaluate.drawings import Axis, Line
+from pinnersage.evaluate.recorded import AGE, COVERAGE, Day, Metric
+from pinnersage.evaluate.results import Estimate
+from pinnersage.evaluate.svg import Words
+from pinnersage.stores import open_storage
+
+LONGEST = 400
+"""Days on the page: a year, and room to compare with the year before."""
+SHOWN = 30
+"""Days of the table that are not folded away."""
+COST = "equal cost"
+LIFTS = (f"lift of relevance, new, {COST}", f"lift of recall, new, {COST}")
+"""What the table of days says of the policy in force."""
+DRAWN = {
+    f"relevance, new, {COST}": "Relevance on new pins",
+    f"recall, new, {COST}": "Recall on new pins",
+    f"relevance, all, {COST}": "Relevance on all pins",
+    f"recall, all, {COST}": "Recall on all pins",
+    f"diversity, {COST}": "Diversity",
+    f"{COVERAGE}, {COST}": "Coverage: share of all pins that came to anyone",
+    "interest entropy": "Interest entropy",
+    AGE: "Age of medoids, in days",
+}
+
+
+class Trend(NamedTuple):
+    """One metric over the days."""
+
+    title: str
+    figure: Markup
+    models: list[str]
+    rows: list[tuple[date, list[str]]]
+    """Of each day, newest first, each model's value with its interval."""
+
+
+def write(settings: Settings) -> str:
+    """Write the page of all days beside their reports; return where it is, for people."""
+    storage = open_storage(settings)
+    key = f"{report.DAILY}/index.html"
+    days = recorded.read(settings, longest=LONGEST)
+    storage.write(key, render(days, day_url="day={day}/index.html"))
+    return f"{storage.where}/{key}"
+
+
+def render(days: Sequence[Day], *, day_url: str) -> bytes:
+    """Return the page of days, newest first; ``day_url`` holds ``{day}``, relative to the page."""
+    values: dict[str, Any] = {
+        "days": days,
+        "shown": SHOWN,
+        "url": {one.day: day_url.format(day=one.day) for one in days},
+        "lifts": {one.day: [in_force(one, metric) for metric in LIFTS] for one in days},
+        "trends": [made for metric in DRAWN if (made := trend(metric, days))],
+    }
+    return pages.render("evaluation_days.html.j2", values)
+
+
+def in_force(day: Day, metric: str) -> str:
+    """Return a lift of what readers were given, with its interval."""
+    return words.lift(day.found.get(Metric(day.in_force, metric)))
+
+
+def trend(metric: str, days: Sequence[Day]) -> Trend | None:
+    """Return one metric over the days; None where no day has it."""
+    models = sorted({key.model for day in days for key in day.found if key.metric == metric})
+    if not models:
+        return None
+    newest, title = days[0].day, DRAWN[metric]
+
+    def at(day: Day, model: str) -> Estimate | None:
+        return day.found.get(Metric(model, metric))
+
+    drawn = [
+        Line(model, [((one.day - newest).days, value_of(at(one, model))) for one in days[::-1]])
+        for model in models
+    ]
+    figure = drawings.lines(
+        drawn,
+        Axis(f"days before {newest}"),
+        Axis(title),
+        Words(title, f"{title}, {days[-1].day} to {newest}, a line a model."),
+    )
+    rows = [
+        (one.day, [words.value(at(one, model)) for model in models])
+        for one in days
+        if not one.nothing
+    ]
+    return Trend(title, figure, models, rows)
+
+
+def value_of(found: Estimate | None) -> float | None:
+    """Return a value that may not be there."""
+    return found.value if found else None
