@@ -15,6 +15,7 @@ What the last saved run measured on one machine. To measure yours, close other p
     make bench ARGS=--full           three quarters of an hour: a day of 10 million actions too
     make bench ARGS="kernels --json"     one subject, for a machine to read
     make bench ARGS="costs --full"       what the paper's Table 2 says, on this machine
+    make bench ARGS="recovery --full"    how well clusters find interests that are known
 
 This page is made from `benchmarks/results.json`; `make bench ARGS=--save` and then `make docs`
 write both again.

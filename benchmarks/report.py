@@ -5,6 +5,7 @@ from typing import Any
 
 from bars import at_a_glance, peak
 from cells import digits, milliseconds, range_of, table
+from interests import recovery
 from ladder import costs
 
 OURS = "PinnerSage"
@@ -454,4 +455,5 @@ SECTIONS: dict[str, Callable[[Any], str]] = {
     "retrieval": retrieval,
     "serving": serving,
     "costs": costs,
+    "recovery": recovery,
 }

@@ -153,6 +153,53 @@ def test_features_are_written_for_points(call, home, user, tmp_path, monkeypatch
     assert "without: unknown user 1" in out
 
 
+@pytest.fixture
+def evaluated(home, monkeypatch):
+    """Words that evaluate two days of the tiny world, chosen on the two before."""
+    monkeypatch.setenv("PINNERSAGE__EVALUATION__HISTORY_DAYS", "9")
+    monkeypatch.setenv("PINNERSAGE__EVALUATION__MERGE_THRESHOLDS", "[0.5, 1.0]")
+    monkeypatch.setenv("PINNERSAGE__MODEL__WINDOW_DAYS", "9")
+    days = ["--test-days", 2, "--tuning-days", 2, "--n-candidates", 20]
+    return ["evaluate", "--until", DAY, *days, "--home", home]
+
+
+def test_an_evaluation_is_printed_as_markdown_and_told_to_machines(call, evaluated, home):
+    code, out, err = call(*evaluated)
+
+    assert code == 0
+    assert out.startswith("# ")
+    tables = [line for line in out.splitlines() if line.startswith("|")]
+    assert any("Last pin" in line for line in tables)
+    assert {line[-1] for line in tables} == {"|"}, "a row is a line, however long"
+    assert "measuring PinnerSage" in err, "what is under way does not mix with what is found"
+    page = home / out.split("As a page:")[1].strip()
+    assert page.read_bytes().startswith(b"<!doctype html>")
+
+    code, out, err = call(*evaluated, "--json")
+    facts = json.loads(out)
+    assert code == 0
+    assert facts["test_days"] == [str(DAY - timedelta(days=1)), str(DAY)]
+    assert facts["tuning_days"] == [str(DAY - timedelta(days=n)) for n in (3, 2)]
+    assert facts["n_candidates"] == 20
+    assert json.loads((page.parent / "report.json").read_text()) == facts
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        (["--test-days", 0], "test_days"),
+        (["--n-candidates", -1], "n_candidates"),
+        (["--until", "2020-06-01"], "No version of embeddings is valid on 2020-05-29"),
+        (["--until", "yesterday"], "yesterday"),
+    ],
+)
+def test_what_cannot_be_evaluated_is_said_in_a_line(call, evaluated, wrong, said):
+    code, out, err = call(*evaluated, *wrong)
+    assert (code in {1, 2}, out) == (True, "")
+    assert said in " ".join(err.replace("│", " ").split())
+    assert "Traceback" not in err
+
+
 def test_embeddings_are_withdrawn_by_name(call, home, finished):
     lake = stores.open_lake(finished)
     first = lake.versions("embeddings")[0].partition["version"]
