@@ -35,7 +35,7 @@ from pinnersage.evaluate.histories import Model
 from pinnersage.evaluate.kept import Kept
 from pinnersage.evaluate.lineup import Entry
 from pinnersage.evaluate.log import Log
-from pinnersage.evaluate.metrics import Lists, Sums
+from pinnersage.evaluate.metrics import Lists
 from pinnersage.evaluate.models import EveryPin, Grouped
 from pinnersage.evaluate.policies import BUDGETS, PAPER, POLICIES, Budget, Policy
 from pinnersage.evaluate.popular import Popular
@@ -346,13 +346,9 @@ class Evaluation:
         moments = next_action.of_days(
             self.log, days, window, next_action.SITTING_MINUTES, self.seed
         )
-        sums: dict[str, dict[str, Sums]] = {name: {} for name in models}
-        for which in candidate_ranking.WHICH:
-            limit = self.protocol.threshold
-            for name, one in next_action.accuracy(
-                models, moments, self.log.matrix, limit, which
-            ).items():
-                sums[name][f"accuracy, {which}"] = one
+        found = next_action.accuracy(
+            models, moments, self.log.matrix, self.protocol.threshold, candidate_ranking.WHICH
+        )
         frame = Frame(
             "Table 1",
             "The next action: is a vector of the user near it?",
@@ -363,7 +359,10 @@ class Evaluation:
             [f"accuracy, {which}" for which in candidate_ranking.WHICH],
             {name: {"accuracy, all": lift} for name, lift in paper.TABLE_1.items()},
         )
-        rows = [Measured(name, "", sums[name]) for name in models]
+        rows = [
+            Measured(name, "", {f"accuracy, {which}": sums for which, sums in by_kind.items()})
+            for name, by_kind in found.items()
+        ]
         kinds: dict[str, int] = {
             which: int(metrics.counted(moments.targets.new, which).sum())
             for which in candidate_ranking.WHICH

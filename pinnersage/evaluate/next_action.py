@@ -79,21 +79,27 @@ def of_days(
 
 
 def accuracy(
-    models: Mapping[str, Model], moments: Moments, matrix: Vectors, threshold: float, which: Which
-) -> dict[str, Sums]:
-    """Return each model's accuracy, an entry a moment.
+    models: Mapping[str, Model],
+    moments: Moments,
+    matrix: Vectors,
+    threshold: float,
+    kinds: Sequence[Which],
+) -> dict[str, dict[Which, Sums]]:
+    """Return each model's accuracy on some kinds of actions, an entry a moment.
 
     The proportion of action pins whose cosine to the nearest of the user's vectors is at least
     ``threshold``. For a model of one vector that is Table 1; for a model of many, an oracle's
     answer, which picks the vector after it has seen the pin.
     """
-    mask = metrics.counted(moments.targets.new, which)
-    return {
-        name: metrics.proportion(
-            nearest(model, moments, matrix) >= threshold, moments.targets.offsets, mask
-        )
-        for name, model in models.items()
-    }
+    masks = {which: metrics.counted(moments.targets.new, which) for which in kinds}
+    found = {}
+    for name, model in models.items():
+        near = nearest(model, moments, matrix) >= threshold
+        found[name] = {
+            which: metrics.proportion(near, moments.targets.offsets, mask)
+            for which, mask in masks.items()
+        }
+    return found
 
 
 def nearest(model: Model, moments: Moments, matrix: Vectors) -> Vectors:

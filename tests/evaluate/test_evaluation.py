@@ -164,9 +164,10 @@ def test_nothing_after_a_test_day_changes_a_number_of_that_day(day, settings):
     assert tuned == two._tuned()
     n = int(np.searchsorted(one.test.day, day - 8, side="right"))
     assert 0 < n == np.searchsorted(two.test.day, day - 8, side="right")
-    entries = [*lineup.singles(log.matrix), *lineup.several(log.matrix, tuned, 0, 1)]
-    for entry in entries:
-        here, there = one._measure(entry), two._measure(entry)
+    lists = ([*lineup.singles(some.matrix), lineup.popular(some, 5),
+              *lineup.several(some.matrix, tuned, 0, 1)] for some in (log, other))  # fmt: skip
+    for entry, of_other in zip(*lists, strict=True):
+        here, there = one._measure(entry), two._measure(of_other)
         for key, sums in here.measured.items():
             for measure, (hits, counts) in sums.items():
                 assert hits[:n].tolist() == there.measured[key][measure].hits[:n].tolist()
