@@ -7,8 +7,8 @@ key**: by then the day's actions are staged. While this DAG is paused such days 
 |---|---|
 | `evaluate` | measures what was released for the day before; writes `metrics` and the pages |
 
-Relevance, Recall and more of the released medoids, beside the last pin and a decayed average, are in
-`reports/evaluation/daily/day=…/index.html`; `reports/evaluation/daily/index.html` and *Releases* in
+Relevance, Recall and more of the released medoids, beside the last pin and a decayed average, are
+in `reports/evaluation/daily/day=…/index.html`; `reports/evaluation/daily/index.html` and *Releases* in
 the menu show all days. A day on which nobody acted, or before which nothing was released, ends well
 and says so there.
 
