@@ -37,6 +37,7 @@ from pinnersage.evaluate.evaluation import (
     LIBRARIES,
     RANDOM_PAIRS,
     RELEVANT,
+    in_words,
     n_targets,
 )
 from pinnersage.evaluate.histories import Model
@@ -309,7 +310,7 @@ class Day:
                 n_actions=self.log.rows.size,
                 n_cases=self.cases.n,
                 n_targets=n_targets(self.cases),
-                left_out={**self.log.left_out, **self.cases.left_out},
+                left_out=in_words(self.log.left_out) | self.cases.left_out,
                 notes=[named],
                 **found,
             )

@@ -26,7 +26,7 @@ from pinnersage.version import __version__
 OF_USERS = ("vectors", "interest entropy")
 COVERAGE, AGE = "coverage", "age of medoids, days"
 ALONE = (*OF_USERS, AGE)
-"""Measures that are the same at both budgets."""
+"""Measures of a model's vectors, whatever policy and budget ask them."""
 PARALLEL = 8
 """Days read at a time: from an object store one takes milliseconds, nearly all waiting."""
 
@@ -91,23 +91,21 @@ def write(
 
 def rows_of(found: EvaluationReport) -> list[dict[str, Any]]:
     """Return a day's rows, in their order: each number of the tables, and each lift, once."""
-    rows = []
+    rows = dict[Metric, dict[str, Any]]()
     for table, budget in zip(found.tables, BUDGETS, strict=True):
         for row in table.rows:
             for measure, value in row.values.items():
-                if measure in ALONE and budget != BUDGETS[0]:
-                    continue
-                name = measure if measure in ALONE else f"{measure}, {budget}"
-                told = {name: value}
+                key = Metric(named(row.model, row.policy), f"{measure}, {budget}")
+                if measure in ALONE:
+                    key = Metric(row.model, measure)
+                told = {key: value}
                 if row.model != table.base and (lift := row.lifts.get(measure)):
-                    told[f"lift of {name}"] = lift
+                    told[key._replace(metric=f"lift of {key.metric}")] = lift
                 n = table.n_targets.get(measure.rpartition(", ")[2], table.n_cases)
-                rows += [
-                    {"model": named(row.model, row.policy), "metric": metric, "n": n}
-                    | one.model_dump()
-                    for metric, one in told.items()
-                ]
-    return sorted(rows, key=lambda row: (row["model"], row["metric"]))
+                rows |= {
+                    at: {**at._asdict(), **one.model_dump(), "n": n} for at, one in told.items()
+                }
+    return [rows[key] for key in sorted(rows)]
 
 
 def named(model: str, policy: str) -> str:

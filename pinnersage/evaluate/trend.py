@@ -90,7 +90,7 @@ def trend(metric: str, days: Sequence[Day]) -> Trend | None:
     ]
     figure = drawings.lines(
         drawn,
-        Axis(f"days before {newest}"),
+        Axis(f"days, 0 is {newest}"),
         Axis(title),
         Words(title, f"{title}, {days[-1].day} to {newest}, a line a model."),
     )
