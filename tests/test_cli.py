@@ -76,6 +76,7 @@ QUESTIONS = {
     "cluster": ["--day", DAY],
     "maintain": ["--dry-run"],
     "sweep": ["--day", DAY, "--merge-thresholds", "0.5,2", "--bucket", 1],
+    "evaluate-release": ["--day", DAY],
     "validate": ["--day", DAY],
     "publish": ["--day", DAY],
     "refine": ["--day", DAY],
@@ -110,7 +111,7 @@ def test_a_machine_gets_the_same_facts_as_json(name, call, home, user):
         assert facts["user_id"] == user
 
 
-GREETED = ("stage", "cluster", "sweep", "publish", "releases", "diff", "doctor")
+GREETED = ("stage", "cluster", "sweep", "evaluate-release", "publish", "releases", "diff", "doctor")
 
 
 @pytest.mark.parametrize("name", GREETED)

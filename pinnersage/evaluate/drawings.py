@@ -66,6 +66,8 @@ class Line(NamedTuple):
 
     name: str
     points: Sequence[tuple[float | None, float | None]]
+    reach: Sequence[tuple[float, float, float]] = ()
+    """Intervals of y: x, where it begins, where it ends."""
 
 
 class Mark(NamedTuple):
@@ -146,18 +148,22 @@ def lines(
     bands: Sequence[Band] = (),
 ) -> Markup:
     """Return lines with a legend; shaded bands lie behind them, dashed lines stand across."""
-    found = [(line.name, known(line.points, x, y)) for line in drawn]
-    found = [(name, points) for name, points in found if points]
+    found = [(one, known(one.points, x, y)) for one in drawn]
+    found = [(one, points) for one, points in found if points]
     if not found:
         return nothing(words)
-    rows = legend([name for name, _ in found])
+    rows = legend([one.name for one, _ in found])
     y = y._replace(holds=(*y.holds, *(edge for band in bands for edge in band[:2])))
     everything = [point for _, points in found for point in points]
+    everything += [(at, end) for one, _ in found for at, *ends in one.reach for end in ends]
     plane = plane_of(everything, x, y, HEAD + LINE * len(rows), vertical)
     boxes, said = shade(plane, bands)
     parts = [*boxes, axes(plane)]
-    for number, (name, points) in enumerate(found):
-        parts.append(line(plane, name, points, number % len(DASHES)))
+    for number, (one, points) in enumerate(found):
+        hue = number % len(DASHES)
+        for at, low, high in one.reach:
+            parts.append(rule(*plane.at(at, low), *plane.at(at, high), f"span h{hue}"))
+        parts.append(line(plane, one.name, points, hue))
     return drawing(words, plane.up.begin + FOOT, *parts, marks(plane, vertical, ()), *said, *rows)
 
 

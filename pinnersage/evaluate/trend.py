@@ -1,7 +1,7 @@
 """Trend: every evaluated day on one page, from the table ``metrics``.
 
-A line a model, and below it the numbers with their intervals. As ``index.html`` beside the days'
-reports it is read offline; in Airflow's UI the plugin serves it.
+A line a model, with the intervals of what readers were given; below it all numbers with theirs. As
+``index.html`` beside the days' reports it is read offline; in Airflow's UI the plugin serves it.
 """
 
 from collections.abc import Sequence
@@ -84,10 +84,7 @@ def trend(metric: str, days: Sequence[Day]) -> Trend | None:
     def at(day: Day, model: str) -> Estimate | None:
         return day.found.get(Metric(model, metric))
 
-    drawn = [
-        Line(model, [((one.day - newest).days, value_of(at(one, model))) for one in days[::-1]])
-        for model in models
-    ]
+    drawn = [line(model, [(one, at(one, model)) for one in days[::-1]], newest) for model in models]
     figure = drawings.lines(
         drawn,
         Axis(f"days, 0 is {newest}"),
@@ -102,6 +99,17 @@ def trend(metric: str, days: Sequence[Day]) -> Trend | None:
     return Trend(title, figure, models, rows)
 
 
-def value_of(found: Estimate | None) -> float | None:
-    """Return a value that may not be there."""
-    return found.value if found else None
+def line(model: str, found: Sequence[tuple[Day, Estimate | None]], newest: date) -> Line:
+    """Return a model's values over the days; with intervals where readers were given it."""
+    there = [((day.day - newest).days, day, value) for day, value in found if value]
+    return Line(
+        model,
+        [(x, value.value) for x, _, value in there],
+        [
+            (x, value.low, value.high)
+            for x, day, value in there
+            if f"{day.in_force}, ".startswith(f"{model}, ")
+            and value.low is not None
+            and value.high is not None
+        ],
+    )

@@ -71,6 +71,16 @@ def test_lines_go_through_their_points(lines):
         assert in_proportion([y for _, y in points], ys_of(everywhere), rising=False)
 
 
+def test_an_interval_of_a_line_reaches_round_its_dot():
+    one = Line("a", [(0, 3), (1, 5), (2, 9)], [(0, 2, 4), (2, 8, 12)])
+    root = parsed(drawings.lines([one], X, Y, WORDS))
+    dots, spans = places(root, "dot"), of(root, "line", "span")
+    ends = [tuple(float(span.get(name)) for name in ("x1", "y1", "x2", "y2")) for span in spans]
+    assert [(x1, x2) for x1, _, x2, _ in ends] == [(dots[0][0],) * 2, (dots[2][0],) * 2]
+    heights = [*ys_of(dots), *(y for _, low, _, high in ends for y in (low, high))]
+    assert in_proportion([3, 5, 9, 2, 4, 8, 12], heights, rising=False)
+
+
 def test_each_line_is_named_in_the_legend_and_has_its_own_dashes():
     names = [f"model {i}" for i in range(6)]
     root = parsed(drawings.lines([Line(n, [(0, 1), (1, 2)]) for n in names], X, Y, WORDS))
