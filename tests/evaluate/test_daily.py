@@ -1,7 +1,7 @@
 """Daily: what was released is measured on what users then did, and nothing else is read."""
 
 import shutil
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import numpy as np
 import pyarrow as pa
@@ -19,8 +19,9 @@ from pinnersage.evaluate.policies import Policy
 from pinnersage.evaluate.results import Estimate
 from pinnersage.evaluate.search import Exact, Indexed
 from pinnersage.release import Releases
-from pinnersage.schema import METRICS
+from pinnersage.schema import MEDOIDS, METRICS
 from pinnersage.stores import embeddings, open_lake, open_storage, open_vectors
+from pinnersage.stores.lake import Layout, Manifest
 
 NEXT = DAY + timedelta(days=1)
 LATER = NEXT + timedelta(days=1)
@@ -248,6 +249,19 @@ def test_a_day_without_actions_is_no_failure_and_says_why(home):
     assert open_lake(home).current("metrics", day=NEXT).rows == 0
 
 
+def test_a_day_on_which_nobody_with_medoids_acted_is_no_failure(home, monkeypatch):
+    real = logs.of_staged
+
+    def strangers(*args, **wishes):
+        log = real(*args, **wishes)
+        ids = pa.array([-1 - n for n in range(len(log.user_ids))][::-1], log.user_ids.type)
+        return log._replace(user_ids=ids)
+
+    monkeypatch.setattr(logs, "of_staged", strangers)
+    with pytest.raises(daily.NothingToMeasureError, match="nobody for whom medoids were released"):
+        daily.measure(NEXT, live(home), home)
+
+
 # --- what is written --------------------------------------------------------------------------
 
 
@@ -347,6 +361,42 @@ def test_a_policy_of_turns_is_equal_shares_of_all():
     assert released.policy_of(asked) == Policy("sample", 5)
 
 
-def test_ids_may_be_text_or_integers():
-    assert METRICS.arrow("int64", "int64") == METRICS.arrow("string", "string")
-    assert pa.types.is_string(METRICS.arrow().field("model").type)
+def test_medoids_of_text_ids_are_read_from_every_bucket_in_order(tmp_path):
+    settings = config.build(tmp_path, {})
+    lake = open_lake(settings)
+    lake.create(Layout(n_buckets=2, user_id="string", pin_id="string"))
+    start = datetime(2026, 4, 1, tzinfo=UTC)
+    users = [["b", "é", "é"], ["a", "c"]]
+    pins = [["y", "x", "z"], ["z", "x"]]
+    ranks = [[0, 0, 1], [0, 0]]
+    files = []
+    with lake.workspace() as work:
+        for bucket in range(2):
+            n = len(users[bucket])
+            rows = {
+                "user_id": users[bucket], "rank": ranks[bucket], "pin_id": pins[bucket],
+                "importance": [n - i + 0.5 for i in range(n)], "n_actions": [1] * n,
+                "offset": [0.0] * n, "first_acted_at": [start] * n, "last_acted_at": [start] * n,
+                "cohesion": [1.0] * n,
+            }  # fmt: skip
+            table = pa.table(rows, schema=MEDOIDS.arrow("string", "string"))
+            files.append(lake.add_table(table, "medoids", work, day=DAY, bucket=bucket))
+    manifest = lake.commit(
+        Manifest(table="medoids", partition={"day": str(DAY)}, files=tuple(files), rows=5)
+    )
+    told = release.Medoids(day=DAY, manifest=manifest.version, keyvalue="", embeddings="v")
+    one = release.Release(number=1, medoids=told, index=None, previous=None)
+    none = np.empty(0, np.intp)
+    log = logs.Log(
+        pa.array(["a", "b", "d", "é"]), np.zeros(5, np.intp), none, none.astype(np.int64),
+        np.eye(3, dtype=np.float32), pa.array(["x", "y", "z"]), "v", {},
+    )  # fmt: skip
+
+    found = released.medoids_of(one, log, settings)
+
+    assert found.user_ids.to_pylist() == ["a", "b", "é"], "c did not act, d has none"
+    assert found.offsets.tolist() == [0, 1, 2, 4]
+    assert found.rows.tolist() == [2, 1, 0, 2]
+    assert found.importance.tolist() == [2.5, 3.5, 2.5, 1.5]
+    with pytest.raises(DataError, match="no embedding in version v, such as"):
+        released.medoids_of(one, log._replace(pin_ids=pa.array(["x", "y"])), settings)
