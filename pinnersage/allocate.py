@@ -66,6 +66,11 @@ def merged(near: Sequence[Near], each: Sequence[int] | npt.NDArray[np.intp]) -> 
     given = _one_after_another(
         [Near(n.rows[:most], n.cosines[:most]) for n, most in zip(near, each, strict=True)]
     )
+    return _nearest(given)
+
+
+def _nearest(given: Picks) -> Picks:
+    """Return each pin once, with the nearest medoid that brought it; best first, then by row."""
     best_first = given.at(np.lexsort((given.medoids, given.rows, -given.cosines)))
     _, first = np.unique(best_first.rows, return_index=True)
     return best_first.at(np.sort(first))
@@ -76,10 +81,10 @@ def filled(
 ) -> Picks:
     """Return candidates by shares, as many as are asked for also where neighbourhoods overlap.
 
-    The i-th pin of a medoid with a share of s candidates has its turn at (i - 1/2) / s: all shares
-    are filled at 1, and what several medoids brought is made up for by the next of each, again by
-    shares. A pin keeps the medoid of its first turn, of equal turns the first medoid's. Best first,
-    equal cosines by row.
+    The i-th pin of a medoid with a share of s candidates has its turn at (i - 1/2) / s: at 1 all
+    shares are full, and what several medoids brought is made up for by the next of each, again by
+    shares. A pin that several brought keeps the nearest medoid, of equally near ones the first.
+    Best first, equal cosines by row.
 
     Parameters
     ----------
@@ -96,10 +101,10 @@ def filled(
             *((np.arange(len(n.rows)) + 0.5) / s for n, s in zip(near, each, strict=True)),
         ]
     )
-    in_order = given.at(np.lexsort((given.medoids, turns)))
-    _, first = np.unique(in_order.rows, return_index=True)
-    taken = in_order.at(np.sort(first)[:n_candidates])
-    return taken.at(np.lexsort((taken.rows, -taken.cosines)))
+    in_turn = given.rows[np.lexsort((given.medoids, turns))]
+    _, first = np.unique(in_turn, return_index=True)
+    taken = in_turn[np.sort(first)[:n_candidates]]
+    return _nearest(given.at(np.flatnonzero(np.isin(given.rows, taken))))
 
 
 def in_turns(near: Sequence[Near], n_candidates: int) -> Picks:
