@@ -323,7 +323,7 @@ def sweep(
 @app.command()
 def evaluate(
     until: Annotated[
-        date, typer.Option(parser=parse_day, metavar="DAY", help="The last test day.")
+        date, typer.Option(parser=parse_day_over, metavar="DAY", help="The last test day.")
     ],
     test_days: Annotated[
         int | None,

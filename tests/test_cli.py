@@ -192,9 +192,11 @@ def test_an_evaluation_is_printed_as_markdown_and_told_to_machines(call, evaluat
         (["--n-candidates", -1], "n_candidates"),
         (["--until", "2020-06-01"], "No version of embeddings is valid on 2020-05-29"),
         (["--until", "yesterday"], "yesterday"),
+        (["--until", NOW.date()], "is not over"),
     ],
 )
-def test_what_cannot_be_evaluated_is_said_in_a_line(call, evaluated, wrong, said):
+def test_what_cannot_be_evaluated_is_said_in_a_line(call, evaluated, wrong, said, monkeypatch):
+    monkeypatch.setattr(cli, "clock", lambda: NOW)
     code, out, err = call(*evaluated, *wrong)
     assert (code in {1, 2}, out) == (True, "")
     assert said in " ".join(err.replace("│", " ").split())
