@@ -343,7 +343,7 @@ def evaluate(
     as_json: AsJson = False,
 ) -> None:
     """Repeat the paper's experiments on your data: what retrieves better, and by how much."""
-    from pinnersage.evaluate import evaluation, report
+    from pinnersage.evaluate import evaluation, markdown, report
     from pinnersage.stores import open_storage
 
     stderr = Console(stderr=True, highlight=False)
@@ -358,8 +358,8 @@ def evaluate(
     if as_json:
         tell(found, as_json=True)
         return
-    console.print(report.markdown(found).decode(), markup=False, highlight=False)
-    console.print(f"As a page: {page}")
+    console.print(markdown.summary(found))
+    console.print(f"All tables and figures, as a page: {page}")
 
 
 @app.command("evaluate-release")

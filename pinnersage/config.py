@@ -305,7 +305,7 @@ class EvaluationConfig(Section):
     """Which of GRU, LSTM and HierTCN are trained; they need the extra ``sequence``."""
     max_users: NonNegativeInt = 0
     """Most users; of more, those whose ids have the smallest MD5; 0: all."""
-    seed: NonNegativeInt = 0
+    seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
     """Of all chance: samples of medoids, random pins, bootstrap, training."""
 
 

@@ -75,7 +75,7 @@ def test_merged_candidates_are_those_of_a_naive_twin(near, each):
 
 
 def naive_filled(near, each, n):
-    """All pins of all medoids by turn, (i - 1/2) / share; the first n, with their nearest medoid."""
+    """All pins by turn, (i - 1/2) / share; the first n, each with its nearest medoid."""
     turns = sorted(
         (Fraction(2 * place + 1, 2 * share), medoid, row, cosine)
         for medoid, (one, share) in enumerate(zip(near, each, strict=True))

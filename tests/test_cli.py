@@ -164,16 +164,16 @@ def evaluated(home, monkeypatch):
     return ["evaluate", "--until", DAY, *days, "--home", home]
 
 
-def test_an_evaluation_is_printed_as_markdown_and_told_to_machines(call, evaluated, home):
+def test_an_evaluation_is_printed_in_short_and_told_to_machines(call, evaluated, home):
     code, out, err = call(*evaluated)
 
     assert code == 0
     assert out.startswith("# ")
     tables = [line for line in out.splitlines() if line.startswith("|")]
-    assert any("Last pin" in line for line in tables)
+    assert any("Recall on new pins" in line for line in tables)
     assert {line[-1] for line in tables} == {"|"}, "a row is a line, however long"
     assert "measuring PinnerSage" in err, "what is under way does not mix with what is found"
-    page = home / out.split("As a page:")[1].strip()
+    page = home / out.split("as a page:")[1].strip()
     assert page.read_bytes().startswith(b"<!doctype html>")
 
     code, out, err = call(*evaluated, "--json")

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from pinnersage.config import Settings
-from pinnersage.errors import DataError
+from pinnersage.errors import ConfigError, DataError
 from pinnersage.evaluate import (
     candidate_ranking,
     cases,
@@ -32,7 +32,7 @@ from pinnersage.evaluate import (
 from pinnersage.evaluate import log as logs
 from pinnersage.evaluate.cases import Cases
 from pinnersage.evaluate.histories import Model
-from pinnersage.evaluate.kept import Kept
+from pinnersage.evaluate.kept import Kept, code_digest
 from pinnersage.evaluate.lineup import Entry
 from pinnersage.evaluate.log import Log
 from pinnersage.evaluate.metrics import Lists
@@ -49,6 +49,7 @@ from pinnersage.version import __version__
 
 Progress = Callable[[str], None]
 LIBRARIES = ("duckdb", "numba", "numpy", "scikit-learn", "scipy")
+NETWORKS = ("jax", "optax")
 LARGE_SHARE = 0.05
 """Candidates as a share of all pins, from which a note says that they are many."""
 IMPRESSIONS = "No impressions: Table 5 ranks actions against random pins."
@@ -78,7 +79,10 @@ RETRIEVAL = (
     "diversity",
     "candidates",
     "searches",
+    "vectors",
+    "interest entropy",
 )
+COVERAGE = "coverage"
 RANKING = tuple(
     f"{measure}, {which}"
     for which in candidate_ranking.WHICH
@@ -96,7 +100,18 @@ class Span(NamedTuple):
 
 def span_of(last: date, settings: Settings) -> Span:
     """Return the days of an evaluation whose last test day is ``last``."""
-    asked = settings.evaluation
+    asked, window = settings.evaluation, settings.model.window_days
+    if asked.history_days < window:
+        raise ConfigError(
+            f"evaluation.history_days is {asked.history_days} (limit: at least model.window_days, "
+            f"{window}): histories would be cut short. Raise it."
+        )
+    n_days = asked.test_days + asked.tuning_days + asked.history_days
+    if n_days > last.toordinal():
+        raise ConfigError(
+            f"{n_days:,} days of testing, tuning and history before {last} begin before the first "
+            "day there is. Ask for fewer."
+        )
     test = last - DAY * (asked.test_days - 1)
     cut = test - DAY * asked.tuning_days
     return Span((cut - DAY * asked.history_days, last), (cut, test - DAY), (test, last))
@@ -114,6 +129,8 @@ def run(last: date, settings: Settings, progress: Progress) -> EvaluationReport:
         There are no embeddings from before the cut, or nobody acted on the days.
     """
     span = span_of(last, settings)
+    if settings.evaluation.sequence_models:
+        from pinnersage.evaluate import trained as _  # noqa: F401, PLC0415 (what is missing is said now)
     progress(f"reading {span.log[0]} to {span.log[1]}")
     log = logs.read(*span.log, span.tuning[0], settings, settings.evaluation.max_users)
     return Evaluation(log, span, settings, progress).report()
@@ -146,6 +163,7 @@ class Evaluation:
         depends = [
             log.digest,
             __version__,
+            code_digest(),
             versions_of_libraries(),
             span,
             asked.model_dump(exclude={"sequence_models"}),
@@ -197,7 +215,9 @@ class Evaluation:
         chosen = found[lineup.chosen_name(tuned)].measured[Key(tuned.policy.name, "equal cost")]
         base = last_pin.measured[Key(entries[0].policies[0].name, "equal cost")]
         self.progress("figures")
+        rows = self._rows(entries, found, tuned.policy, "equal cost", tuned)
         return self._about(
+            notes=[*self._notes(), *ahead(rows)],
             choice=self._choice(tuned),
             sweep=tuned.sweep,
             tables=made,
@@ -261,16 +281,30 @@ class Evaluation:
         for entry in entries:
             asked = entry.policies[0] if entry.single else policy
             chosen = entry.name == lineup.chosen_name(tuned) and policy == tuned.policy
-            sums = found[entry.name].measured[Key(asked.name, budget)]
-            name = "" if entry.single else asked.name
+            key, name = Key(asked.name, budget), "" if entry.single else asked.name
             embeds = entry.single and not isinstance(entry.model, Popular)
-            rows.append(Measured(entry.name, name, sums, embeds, chosen))
+            rows.append(
+                self._row(entry.name, name, found[entry.name], key, single=embeds, chosen=chosen)
+            )
             if entry.name == lineup.MAIN:
-                one = found[entry.name].measured[Key(lineup.ONE.name, budget)]
-                rows.append(
-                    Measured(f"{lineup.MAIN}, one sampled", lineup.ONE.name, one, single=True)
-                )
+                one, key = f"{lineup.MAIN}, one sampled", Key(lineup.ONE.name, budget)
+                rows.append(self._row(one, lineup.ONE.name, found[entry.name], key, single=True))
         return rows
+
+    def _row(
+        self,
+        model: str,
+        policy: str,
+        found: Retrieval,
+        key: Key,
+        *,
+        single: bool = False,
+        chosen: bool = False,
+    ) -> Measured:
+        """Return a row of what was measured of a model under one key."""
+        sums = found.measured[key] | retrieval.of_users(found)
+        share = found.come[key].size / len(self.log.matrix)
+        return Measured(model, policy, sums, single, chosen, share)
 
     def _contrasts(
         self, rows: Sequence[Measured], policy: Policy, budget: Budget
@@ -305,25 +339,29 @@ class Evaluation:
             if of_paper
             else {},
         )
-        return self._table(frame, rows)
+        return self._covered(frame, rows)
 
     def _policy_table(
         self, first: Entry, found: dict[str, Retrieval], budget: Budget, tuned: Tuned
     ) -> Table:
         """Return PinnerSage with every policy."""
-        base = found[first.name].measured[Key(first.policies[0].name, budget)]
-        rows = [Measured(first.name, "", base, single=True)]
+        key = Key(first.policies[0].name, budget)
+        rows = [self._row(first.name, "", found[first.name], key, single=True)]
         for policy in lineup.unique((*POLICIES, tuned.policy)):
-            sums = found[lineup.MAIN].measured[Key(policy.name, budget)]
+            main, key = found[lineup.MAIN], Key(policy.name, budget)
             chosen = policy == tuned.policy and lineup.chosen_name(tuned) == lineup.MAIN
-            rows.append(Measured(lineup.MAIN, policy.name, sums, chosen=chosen))
+            rows.append(self._row(lineup.MAIN, policy.name, main, key, chosen=chosen))
         frame = Frame(
             "Policies",
             f"Which clusters are asked, and how many candidates each brings, {budget}",
             "PinnerSage's medoids, asked in different ways. " + ABOUT_RETRIEVAL[budget],
             RETRIEVAL,
         )
-        return self._table(frame, rows)
+        return self._covered(frame, rows)
+
+    def _covered(self, frame: Frame, rows: Sequence[Measured]) -> Table:
+        """Return a table of candidates, with coverage."""
+        return tables.extended(self._table(frame, rows), COVERAGE, [row.coverage for row in rows])
 
     def _table(self, frame: Frame, rows: Sequence[Measured]) -> Table:
         return tables.table(frame, rows, self.users, n_targets(self.test), self.seed)
@@ -421,14 +459,19 @@ class Evaluation:
             cases.start_us(self.span.tuning[0]),
             self.settings.model.window_days,
         )
-        rule = threshold.choose(known, self.log.matrix, seed=self.seed, threads=self.threads)
+        able = threshold.sample(known, 1, self.seed).offsets.size > 1  # someone has two pins
+        rule = (
+            threshold.choose(known, self.log.matrix, seed=self.seed, threads=self.threads)
+            if able
+            else None
+        )
         return Choice(
             merge_threshold=tuned.merge_threshold,
             decay_per_day=tuned.decay_per_day,
             policy=tuned.policy.name,
             criterion=f"{tuning.CRITERION}, equal cost",
             tried=tuned.tried,
-            by_rule=rule.merge_threshold,
+            by_rule=rule.merge_threshold if rule else None,
         )
 
     def _about(self, **found: Any) -> EvaluationReport:
@@ -437,7 +480,7 @@ class Evaluation:
         report = EvaluationReport(
             title=f"Evaluation, {self.span.test[0]} to {self.span.test[1]}",
             code_version=__version__,
-            libraries=versions_of_libraries(),
+            libraries=versions_of_libraries(NETWORKS if asked.sequence_models else ()),
             inputs=self.log.digest,
             embeddings=self.log.embeddings,
             n_pins=len(matrix),
@@ -460,7 +503,6 @@ class Evaluation:
             n_cases=self.test.n,
             n_targets=n_targets(self.test),
             left_out=in_words(self.log.left_out) | self.test.left_out,
-            notes=self._notes(),
             **found,
         )
         data = canonical(report.model_dump(mode="json"))
@@ -472,8 +514,8 @@ class Evaluation:
         share = self.settings.evaluation.n_candidates / len(self.log.matrix)
         if share > LARGE_SHARE:
             notes.append(
-                f"{self.settings.evaluation.n_candidates} candidates are {share:.0%} of all "
-                f"{len(self.log.matrix):,} pins: more a ranking than a retrieval. Set "
+                f"{self.settings.evaluation.n_candidates} candidates are {min(share, 1):.0%} of "
+                f"all {len(self.log.matrix):,} pins: more a ranking than a retrieval. Set "
                 "evaluation.n_candidates lower."
             )
         if not self.settings.evaluation.sequence_models:
@@ -481,9 +523,24 @@ class Evaluation:
         return notes
 
 
-def versions_of_libraries() -> dict[str, str]:
+def versions_of_libraries(more: Sequence[str] = ()) -> dict[str, str]:
     """Return what numbers come from, beside our own code."""
-    return {name: importlib.metadata.version(name) for name in LIBRARIES}
+    return {name: importlib.metadata.version(name) for name in (*LIBRARIES, *more)}
+
+
+def ahead(rows: Sequence[Measured]) -> list[str]:
+    """Return a note where what is popular does better than the chosen model."""
+    plain = next(row for row in rows if row.model == Popular.name)
+    chosen = next(row for row in rows if row.chosen)
+    better = [
+        f"{measure} ({chosen.sums[measure].value:.3f} against {plain.sums[measure].value:.3f})"
+        for measure in RELEVANT
+        if (plain.sums[measure].value or 0.0) > (chosen.sums[measure].value or 0.0)
+    ]
+    note = (
+        f"{Popular.name}, the same for everybody, are ahead of the chosen model at equal cost in "
+    )
+    return [f"{note}{', '.join(better)}."] if better else []
 
 
 def n_targets(found: Cases) -> dict[str, int]:

@@ -8,15 +8,20 @@ import hashlib
 import io
 import json
 import zipfile
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 
+import pinnersage
 from pinnersage.errors import DataError
 from pinnersage.evaluate.metrics import Sums
 from pinnersage.evaluate.retrieval import Key, Retrieval
 from pinnersage.stores.disk import write_atomically
+
+BROKEN = (zipfile.BadZipFile, zlib.error, NotImplementedError, ValueError, KeyError, EOFError)
+"""What reading a damaged file may end in."""
 
 
 class Kept:
@@ -45,11 +50,19 @@ class Kept:
         return found
 
 
+def code_digest() -> str:
+    """Return a hash of this package's source: edited code keeps nothing of what it measured."""
+    found = hashlib.sha256()
+    for path in sorted(Path(pinnersage.__file__).parent.rglob("*.py")):
+        found.update(path.read_bytes())
+    return found.hexdigest()
+
+
 def opened(path: Path) -> Retrieval:
     """Return what a file holds."""
     try:
         return unpacked(path.read_bytes())
-    except (zipfile.BadZipFile, ValueError, KeyError, EOFError) as error:
+    except BROKEN as error:
         raise DataError(
             f"{path} is damaged: {error}. Remove it; what it held is measured again."
         ) from error

@@ -23,9 +23,16 @@ def markdown(report: EvaluationReport) -> bytes:
         curve(report.curve) if report.curve else (),
         activity(report),
         training(report),
+        notes(report),
         made_from(report),
     )
     return ("\n".join(parts).rstrip() + "\n").encode()
+
+
+def summary(report: EvaluationReport) -> str:
+    """Return what a terminal has room for: what came out, and what a reader must know."""
+    parts = chain(opening(report), comparisons(report), notes(report))
+    return "\n".join(parts).rstrip()
 
 
 def opening(report: EvaluationReport) -> Iterator[str]:
@@ -238,12 +245,16 @@ def training(report: EvaluationReport) -> Iterator[str]:
         )
 
 
-def made_from(report: EvaluationReport) -> Iterator[str]:
-    """Yield notes, versions and hashes."""
+def notes(report: EvaluationReport) -> Iterator[str]:
+    """Yield what a reader must know."""
     if report.notes:
         yield from ("## To know when reading", "")
         yield from (f"- {plain(note)}" for note in report.notes)
         yield ""
+
+
+def made_from(report: EvaluationReport) -> Iterator[str]:
+    """Yield versions and hashes."""
     yield from ("## Made from", "")
     yield from rows(
         ["What", "Which"],

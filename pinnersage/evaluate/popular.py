@@ -49,6 +49,7 @@ class Popular(Fixed):
 
     def search(self, vectors: Vectors, depth: int, without: Integers) -> Found:
         """Return the pins that most users acted on, equal ones by row, with shares for cosines."""
+        depth = min(depth, len(self.matrix))
         kept = np.flatnonzero(~np.isin(self._order, without))[:depth]
         found = np.full((len(vectors), depth), -1, np.intp)
         shares = np.full((len(vectors), depth), -np.inf, np.float32)

@@ -204,6 +204,13 @@ def _of(
     }
 
 
+def of_users(found: Retrieval) -> dict[str, Sums]:
+    """Return what does not depend on how vectors are asked: how many, and how spread they are."""
+    there = found.interests.counts > 0
+    entropy = np.log(np.where(there, found.interests.hits, 1.0))
+    return {"vectors": found.vectors, "interest entropy": Sums(entropy, found.interests.counts)}
+
+
 def together(lists: Sequence[Integers]) -> Lists:
     """Return lists of rows as one."""
     offsets = np.concatenate([[0], np.cumsum([rows.size for rows in lists])]).astype(np.intp)

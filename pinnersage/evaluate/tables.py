@@ -18,6 +18,8 @@ class Measured(NamedTuple):
     single: bool = False
     """Whether the model makes one vector a user."""
     chosen: bool = False
+    coverage: float = 0.0
+    """Share of all pins that anyone was recommended."""
 
 
 class Frame(NamedTuple):
@@ -81,6 +83,15 @@ def table(
         n_cases=users.size,
         n_targets=dict(n_targets),
     )
+
+
+def extended(found: Table, measure: str, values: Sequence[float]) -> Table:
+    """Return a table with one more measure, a number a row that has no interval."""
+    rows = [
+        row.model_copy(update={"values": row.values | {measure: Estimate(value=value)}})
+        for row, value in zip(found.rows, values, strict=True)
+    ]
+    return found.model_copy(update={"measures": [*found.measures, measure], "rows": rows})
 
 
 def against_best_single(

@@ -5,6 +5,7 @@ Whoever imports this asks for the extra ``sequence``.
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
+from importlib.metadata import version
 
 from pinnersage.evaluate import lineup
 from pinnersage.evaluate.lineup import Entry
@@ -35,7 +36,8 @@ def sequences(
     They learn from what was before ``until_us``, and from each test day once it is over.
     """
     training = replace(Training(), seed=seed)
-    about = ", ".join(f"{name} {value}" for name, value in asdict(training).items())
+    versions = {name: version(name) for name in ("jax", "optax")}
+    about = ", ".join(f"{name} {one}" for name, one in (asdict(training) | versions).items())
     singles, several, curves = list[Entry](), list[Entry](), list[Curve]()
     for name in names:
         progress(f"training {name}")

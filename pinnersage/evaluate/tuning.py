@@ -1,7 +1,8 @@
 """Tuning: merge threshold, policy and decay, chosen on the days before the test days.
 
-One after another, each at the best of those before: first merge threshold and policy together, with
-the paper's decay; then the decay. The criterion is Recall on new items at equal cost: what a
+One after another, each at the best of those before: first merge threshold and policy together,
+with the paper's decay; then the decay, where the paper's own stands unless another is better by
+more than chance. The criterion is Recall on new items at equal cost: what a
 recommender is for, at the price of one search of the same depth.
 """
 
@@ -10,7 +11,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from pinnersage.evaluate import clusterers, retrieval
+from pinnersage.errors import DataError
+from pinnersage.evaluate import clusterers, lifts, retrieval
 from pinnersage.evaluate.cases import Cases
 from pinnersage.evaluate.models import Grouped, PinnerSage
 from pinnersage.evaluate.policies import PAPER, Policy
@@ -35,6 +37,8 @@ class Tuned(NamedTuple):
     policy: Policy
     complete_threshold: float
     """Complete linkage's own, with the chosen policy and the paper's decay."""
+    paper_threshold: float
+    """The merge threshold at which the paper's policy is best."""
     tried: list[Candidate]
     sweep: list[SweepPoint]
 
@@ -69,7 +73,18 @@ class Tuner:
         self.tried: list[Candidate] = []
 
     def choose(self, merge_thresholds: Sequence[float]) -> Tuned:
-        """Return the choice; of equal candidates the first."""
+        """Return the choice; of equal candidates the first.
+
+        Raises
+        ------
+        DataError
+            Nobody did anything new on the tuning days: nothing can be chosen by that.
+        """
+        if not self.cases.targets.new.any():
+            raise DataError(
+                f"Nothing was chosen: on the tuning days, {self.cases.days[0]} to "
+                f"{self.cases.days[-1]}, nobody acted on a pin that was new to her. Take more days."
+            )
         measured = {alpha: self._ward(alpha, PAPER_DECAY, POLICIES) for alpha in merge_thresholds}
         alpha, policy = max(
             ((alpha, policy) for alpha in measured for policy in POLICIES),
@@ -79,15 +94,29 @@ class Tuner:
             decay: measured[alpha] if decay == PAPER_DECAY else self._ward(alpha, decay, (policy,))
             for decay in DECAYS
         }
+        of_paper = {a: value(found, PAPER) for a, found in measured.items()}
         complete = {limit: self._complete(limit, policy) for limit in merge_thresholds}
         return Tuned(
             merge_threshold=alpha,
-            decay_per_day=best({decay: value(found, policy) for decay, found in decays.items()}),
+            decay_per_day=self._decay(decays, policy),
             policy=policy,
             complete_threshold=best({a: value(found, policy) for a, found in complete.items()}),
+            paper_threshold=best(of_paper),
             tried=self.tried,
             sweep=[self._point(a, found, policy) for a, found in measured.items()],
         )
+
+    def _decay(self, found: dict[float, Retrieval], policy: Policy) -> float:
+        """Return the paper's decay, unless another is better by more than chance would have it."""
+        key, users = Key(policy.name, "equal cost"), self.cases.histories.users
+        sums = {str(decay): one.measured[key][CRITERION] for decay, one in found.items()}
+        gains = lifts.lifts(sums[str(PAPER_DECAY)], sums, users, seed=self.protocol.seed)
+        better = {
+            decay: value(one, policy)
+            for decay, one in found.items()
+            if (gains[str(decay)].lift.low or 0.0) > 0
+        }
+        return best(better) if better else PAPER_DECAY
 
     def _ward(self, alpha: float, decay: float, policies: Sequence[Policy]) -> Retrieval:
         model = PinnerSage(self.searcher.matrix, alpha, decay, threads=self.protocol.threads)

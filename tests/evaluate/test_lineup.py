@@ -15,7 +15,7 @@ CHOICES = list(itertools.product(tuning.DECAYS, tuning.POLICIES))
 
 
 def tuned(decay=0.01, policy=PAPER):
-    return Tuned(0.7, decay, policy, 0.4, [], [])
+    return Tuned(0.7, decay, policy, 0.4, 0.7, [], [])
 
 
 def named(found):

@@ -21,7 +21,7 @@ TINY = partial(
     epochs=2, sitting_gap_hours=1.0,
 )  # fmt: skip
 TEST = nth(8)
-TUNED = Tuned(0.5, 0.01, PAPER, 0.4, [], [])
+TUNED = Tuned(0.5, 0.01, PAPER, 0.4, 0.5, [], [])
 
 
 @pytest.fixture(autouse=True)

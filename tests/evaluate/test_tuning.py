@@ -4,9 +4,11 @@ import numpy as np
 import pytest
 from random_logs import drawn_log, nth, with_another_future
 
-from pinnersage.evaluate import cases, clusterers, retrieval, tuning
+from pinnersage.errors import DataError
+from pinnersage.evaluate import cases, clusterers, lifts, retrieval, tuning
 from pinnersage.evaluate.cases import start_us
 from pinnersage.evaluate.models import Grouped, PinnerSage
+from pinnersage.evaluate.policies import PAPER
 from pinnersage.evaluate.retrieval import Key, Protocol
 from pinnersage.evaluate.search import Exact
 from pinnersage.evaluate.tuning import DECAYS, PAPER_DECAY, POLICIES, Tuner, best
@@ -46,13 +48,47 @@ def test_the_choice_is_the_first_of_the_best(seed):
     values = [recall(log, PinnerSage(log.matrix, alpha), policy) for alpha, policy in pairs]
     alpha, policy = pairs[values.index(max(values))]
     assert (tuned.merge_threshold, tuned.policy) == (alpha, policy)
-    by_decay = [recall(log, PinnerSage(log.matrix, alpha, decay), policy) for decay in DECAYS]
-    assert tuned.decay_per_day == DECAYS[by_decay.index(max(by_decay))]
+    of_paper = [value for value, (_, one) in zip(values, pairs, strict=True) if one == PAPER]
+    assert tuned.paper_threshold == THRESHOLDS[of_paper.index(max(of_paper))]
     complete = [
         recall(log, Grouped(log.matrix, clusterers.complete(limit), ""), policy)
         for limit in THRESHOLDS
     ]
     assert tuned.complete_threshold == THRESHOLDS[complete.index(max(complete))]
+
+
+@pytest.mark.parametrize("low", [-0.1, 0.1])
+@pytest.mark.parametrize("seed", SEEDS)
+def test_another_decay_is_taken_only_where_its_gain_is_more_than_chance(seed, low, monkeypatch):
+    def gains(base, models, users, *, seed):
+        del base, users, seed
+        lift = lifts.Interval(0.2, low, 0.3)
+        return {
+            name: lifts.Lift(lift, lifts.Interval(0.0, 0.0, 0.0) if "0.01" in name else lift, 0.01)
+            for name in models
+        }
+
+    monkeypatch.setattr(tuning.lifts, "lifts", gains)
+    log = drawn_log(seed)
+    tuned = tuner(log).choose(THRESHOLDS)
+
+    by_decay = {
+        decay: recall(log, PinnerSage(log.matrix, tuned.merge_threshold, decay), tuned.policy)
+        for decay in DECAYS
+        if decay != PAPER_DECAY
+    }
+    expected = best(by_decay) if low > 0 else PAPER_DECAY
+    assert tuned.decay_per_day == expected
+
+
+def test_days_on_which_nobody_did_anything_new_choose_nothing():
+    made = tuner(drawn_log(0))
+    targets = made.cases.targets
+    old = targets._replace(new=np.zeros_like(targets.new))
+    made.cases = made.cases._replace(targets=old)
+
+    with pytest.raises(DataError, match="nobody acted on a pin that was new"):
+        made.choose(THRESHOLDS)
 
 
 @pytest.mark.parametrize("seed", SEEDS)
@@ -65,8 +101,9 @@ def test_everything_that_was_tried_is_told(seed):
         *((tuned.merge_threshold, d, tuned.policy.name) for d in DECAYS if d != PAPER_DECAY),
     ]
     values = {key: c.values["recall, new"] for key, c in zip(told, tuned.tried, strict=True)}
-    chosen = tuned.merge_threshold, tuned.decay_per_day, tuned.policy.name
-    assert values[chosen] == max(values.values()), "no other that was tried is better"
+    chosen = tuned.merge_threshold, PAPER_DECAY, tuned.policy.name
+    before = [value for (_, decay, _), value in values.items() if decay == PAPER_DECAY]
+    assert values[chosen] == max(before), "no other threshold or policy that was tried is better"
 
 
 @pytest.mark.parametrize("seed", SEEDS)

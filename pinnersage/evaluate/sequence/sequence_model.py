@@ -4,6 +4,7 @@
 is how HierTCN becomes the embedding of each cluster (paper, tables 4 and 5).
 """
 
+from datetime import UTC, datetime
 from functools import partial
 from typing import Self
 
@@ -202,9 +203,9 @@ class SequenceModel:
         if back.size < 2:  # noqa: PLR2004
             raise DataError(
                 f"{back.size} users of {self._held_out.size} had a second sitting before "
-                f"{until_us} us; {self.name} needs at least 2, one to train on and one to judge "
-                f"by. Fit at a later moment, or make sitting_gap_hours smaller "
-                f"({self._training.sitting_gap_hours})."
+                f"{datetime.fromtimestamp(until_us / 1e6, UTC):%Y-%m-%d}; {self.name} needs at "
+                "least 2, one to train on and one to judge by. Take a later day or more history, "
+                "or leave sequence models out."
             )
         n = min(max(round(self._training.held_out * back.size), 1), back.size - 1)
         rng = np.random.default_rng(self._training.seed)
