@@ -142,7 +142,7 @@ def run(first: date, last: date, settings: Settings, name: str = "") -> Experime
             f"Nothing was logged of the experiment {name} from {first} to {last}. Days with "
             f"exposures: {', '.join(map(str, exposures.days(lake))) or 'none'}."
         )
-    several = any(row.pop("n_shares") > 1 for row in rows)
+    several = max([row.pop("n_shares") for row in rows]) > 1
     found = arms(rows, name, settings)
     users, shares = [arm.users for arm in found], [arm.share for arm in found]
     ratio_p = statistics.ratio_p(users, shares) if len(found) > 1 and any(users) else None
