@@ -88,10 +88,14 @@ class LiftReport(Frozen):
 
     @property
     def says(self) -> str:
-        """What may be said of it, in a word or two."""
-        if self.low is None or self.high is None or self.low <= 0 <= self.high:
+        """What may be said of it, in a word or two; without bounds the test alone decides."""
+        if self.low is None or self.high is None:
+            shown = self.p < 1 - statistics.LEVEL
+        else:
+            shown = not self.low <= 0 <= self.high
+        if not shown:
             return "no difference shown"
-        return "higher" if self.low > 0 else "lower"
+        return "higher" if self.lift > 0 else "lower"
 
 
 class ExperimentReport(Frozen):

@@ -10,8 +10,9 @@ from shows import event_of, exposure
 from typer.testing import CliRunner
 
 from pinnersage.cli import app
-from pinnersage.experiment import analyse, exposures, outcome
+from pinnersage.experiment import analyse, exposures, outcome, statistics
 from pinnersage.experiment.analyse import ArmReport, ExperimentReport, LiftReport
+from pinnersage.experiment.statistics import Sums
 
 ARM = ArmReport(
     name="control", share=0.5, users=1_000, expected_users=1_010.4, exposures=2_000, actions=300,
@@ -66,11 +67,21 @@ def test_intervals_are_drawn_around_0_on_one_scale():
         (-0.2, -0.01, "lower"),
         (-0.1, 0.1, "no difference shown"),
         (0.0, 0.1, "no difference shown"),
-        (None, None, "no difference shown"),
     ],
 )
 def test_an_interval_says_something_only_beside_0(low, high, says):
-    assert LIFT.model_copy(update={"low": low, "high": high}).says == says
+    lift = -0.1 if says == "lower" else 0.1
+    assert LIFT.model_copy(update={"lift": lift, "low": low, "high": high}).says == says
+
+
+def test_where_the_interval_has_no_bounds_the_test_says_it():
+    made = statistics.lift(Sums(1_000, 500, 500), Sums(1_000, 3, 3))
+    assert (made.low, made.high) == (None, None)
+    assert made.p < 1e-6
+    unbounded = LIFT.model_copy(update=made._asdict())
+    assert unbounded.says == "higher"
+    assert unbounded.model_copy(update={"lift": -0.9}).says == "lower"
+    assert unbounded.model_copy(update={"p": 0.06}).says == "no difference shown"
 
 
 @pytest.fixture
