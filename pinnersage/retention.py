@@ -1,7 +1,7 @@
 """Retention: what in lake, stores and reports is still needed, and so what may go.
 
 Partitions go by their day, counted back from the newest sound day of their table, so that neither
-an outage nor a day that failed ages anything. Files go by name: a data file stays while a manifest
+an outage nor a day that failed ages anything; what experiments showed goes by the clock. Files go by name: a data file stays while a manifest
 that stays lists it, in whatever folder it lies. What the live release or the way back from it names
 stays, however old. So does what was worked on within the grace, since a running step's files are
 not named yet, and a version in a store that this lake does not know, since a server may be shared.
@@ -257,20 +257,23 @@ def bytes_in(folder: Path) -> int:
 
 
 def exposures(survey: Survey) -> Kind:
-    """Decide on the days of the log of experiments: by age alone, since nothing names its files."""
+    """Decide on the days of the log of experiments, by age alone: no manifest names its files.
+
+    They age by the clock, which also dated them: when an experiment is over no newer day comes.
+    """
     kind, kept = Kind(), survey.settings.retention.exposures_days
     by_day: dict[date, list[Entry]] = {}
     for entry in survey.lake.storage.list(EXPOSURES):
         if found := re.fullmatch(r"exposures/day=(\d{4}-\d\d-\d\d)/data/[^/]+", entry.key):
             by_day.setdefault(date.fromisoformat(found[1]), []).append(entry)
-    newest = min(survey.now.date(), max(by_day, default=date.max))
+    today = survey.now.date()
     for day, entries in sorted(by_day.items()):
-        age = (newest - day).days
+        age = (today - day).days
         if age < kept:
             kind.kept += 1
         else:
             size, keys = sum(e.size for e in entries), tuple(e.key for e in entries)
-            why = f"{age} days before {newest}, the newest; kept are {kept}"
+            why = f"{age} days before {today}, today; kept are {kept}"
             kind.gone.append(Item(f"{EXPOSURES}/day={day}", why, size, keys))
     return kind
 

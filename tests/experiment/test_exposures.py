@@ -138,7 +138,7 @@ def test_old_days_go_by_age_alone(home):
     )
     for hours in (1, 25, 49):
         exposures.append([exposure("a", hours=hours)], settings)
-    now = AT + timedelta(days=30)
+    now = AT - timedelta(hours=1)
 
     said = maintain.run(now, settings, dry_run=True)
     assert exposures.days(open_lake(settings))[0] == DAY
@@ -148,6 +148,20 @@ def test_old_days_go_by_age_alone(home):
         (kind,) = [one for one in report.kinds if one.kind == "exposures"]
         assert (kind.kept, [one.name for one in kind.gone]) == (2, [f"exposures/day={DAY}"])
     assert exposures.days(open_lake(settings)) == [NEXT, NEXT + timedelta(days=1)]
+
+
+def test_what_an_ended_experiment_showed_goes_although_nothing_newer_comes(home):
+    settings = home()
+    exposures.append([exposure("a"), exposure("a", hours=49)], settings)
+    last, kept = DAY + timedelta(days=2), settings.retention.exposures_days
+
+    def left(days):
+        now = AT.replace(hour=5) + timedelta(days=days - (AT.date() - last).days)
+        maintain.run(now, settings, dry_run=False)
+        return exposures.days(open_lake(settings))
+
+    assert left(kept - 1) == [last]
+    assert left(kept) == []
 
 
 def test_a_day_that_is_not_yet_ages_nothing(home):
