@@ -38,6 +38,17 @@ Share = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
+_ROOT = r"^(s3://[^/@?#]+(/[^/@?#]+)*)?$"
+_ARM = r"^[a-z0-9][a-z0-9_-]{0,39}$"
+_EXPERIMENT = r"^([a-z0-9][a-z0-9_-]{0,79})?$"
+_NAME = "{} lower-case letters, digits, - and _, with a letter or a digit first"
+_IN_WORDS = {
+    _ROOT: "empty, or s3://bucket/prefix",
+    _ARM: _NAME.format("1 to 40"),
+    _EXPERIMENT: f"empty, or {_NAME.format('1 to 80')}",
+}
+"""What a text must be, where an error says it."""
+
 
 class Section(BaseModel):
     """One table of the settings file."""
@@ -48,7 +59,7 @@ class Section(BaseModel):
 class LakeConfig(Section):
     """Where the lake is and how it is laid out; fixed when the lake is made."""
 
-    root: Annotated[str, Field(pattern=r"^(s3://[^/@?#]+(/[^/@?#]+)*)?$")] = ""
+    root: Annotated[str, Field(pattern=_ROOT)] = ""
     """Where lake, releases and reports are: empty for the home folder, or ``s3://bucket/prefix``."""
     cache_gb: Positive = 20.0
     """Disk for local copies of an object store's files; those used longest ago go first."""
@@ -228,7 +239,7 @@ PLACES = 10_000
 class Arm(Section):
     """One way to recommend, for a share of the users."""
 
-    name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,39}$")]
+    name: Annotated[str, Field(pattern=_ARM)]
     """What reports call it."""
     share: Annotated[float, Field(gt=0, le=1)]
     """Its share of all users: a multiple of 0.0001."""
@@ -250,7 +261,7 @@ class Arm(Section):
 class ExperimentConfig(Section):
     """An experiment on live traffic: arms that recommend differently to some of the users."""
 
-    name: Annotated[str, Field(pattern=r"^([a-z0-9][a-z0-9_-]{0,79})?$")] = ""
+    name: Annotated[str, Field(pattern=_EXPERIMENT)] = ""
     """Of the experiment that runs; empty: none. Another name puts users in other arms."""
     arms: tuple[Arm, ...] = ()
     """Each with ``name``, ``share`` and, where not as set, ``allocation`` and ``n_medoids``."""
@@ -493,8 +504,8 @@ def _problem(item: Any) -> str:
         return f"{where}: there is no such setting{origin}"
     # An address may hold a password.
     value = "the value" if where.endswith(("url", "location", "root")) else repr(item["input"])
-    expected = "empty, or s3://bucket/prefix" if where == "lake.root" else item["msg"]
-    return f"{where}: {value}{origin}: {expected}"
+    expected = _IN_WORDS.get(item.get("ctx", {}).get("pattern", ""), item["msg"])
+    return f"{where}: {value}{origin}: {expected.removeprefix('Value error, ')}"
 
 
 def to_toml(**given: Section) -> str:

@@ -182,13 +182,19 @@ def test_an_experiment_survives_the_file():
             [CONTROL, {"name": "other", "share": 0.5, "n_medoids": 1}],
             'say also allocation = "equal"',
         ),
-        ([CONTROL, OTHER | {"name": "Ö"}], "pattern"),
+        ([CONTROL, OTHER | {"name": "Ö"}], "1 to 40 lower-case letters, digits, - and _"),
         ([CONTROL, OTHER | {"draw": 1}], "no such setting"),
     ],
 )
 def test_arms_that_teach_nothing_are_refused(arms, says):
-    with pytest.raises(ConfigError, match=says):
+    with pytest.raises(ConfigError, match=says) as refused:
         experiment(*arms)
+    assert "Value error" not in str(refused.value)
+
+
+def test_a_name_that_cannot_be_is_refused_in_words():
+    with pytest.raises(ConfigError, match="empty, or 1 to 80 lower-case letters, digits, - and _"):
+        experiment(CONTROL, OTHER, name="Home feed")
 
 
 def test_arms_may_leave_users_out_and_stay_when_none_runs():
