@@ -21,14 +21,13 @@ from pinnersage.release import Release
 from pinnersage.schema import METRICS
 from pinnersage.stores import embeddings, open_lake
 from pinnersage.stores.lake import DataFile, Lake, Manifest, broken_file
+from pinnersage.survey import PARALLEL
 from pinnersage.version import __version__
 
 OF_USERS = ("vectors", "interest entropy")
 COVERAGE, AGE = "coverage", "age of medoids, days"
 ALONE = (*OF_USERS, AGE)
 """Measures of a model's vectors, whatever policy and budget ask them."""
-PARALLEL = 8
-"""Days read at a time: from an object store one takes milliseconds, nearly all waiting."""
 
 
 class Metric(NamedTuple):
