@@ -85,8 +85,8 @@ async def lifespan(app: FastAPI) -> AsyncIterator[None]:
     app.state.orders = CapacityLimiter(1)
     app.state.live = Live(settings, retrieve.open_context(settings))
     app.state.experiment = running(settings)
-    await anyio.to_thread.run_sync(app.state.live.start)
     try:
+        await anyio.to_thread.run_sync(app.state.live.start)
         yield
     finally:
         if app.state.experiment is not None:

@@ -1,6 +1,7 @@
 """Experiment: the service shows each user their arm's way, and what it showed is in the lake."""
 
 import json
+import threading
 
 import pyarrow.parquet as pq
 import pytest
@@ -14,6 +15,7 @@ from pinnersage.experiment import assign, exposures
 from pinnersage.experiment.exposures import POPULAR
 from pinnersage.retrieve import Wishes
 from pinnersage.serve.app import make_app
+from pinnersage.serve.live import Live
 from pinnersage.stores import open_lake
 
 EXPERIMENT = {
@@ -100,6 +102,16 @@ def test_a_user_of_whom_nothing_is_known_takes_part(opened, trying):
     assert (answer["fallback"], answer["arm"], row["medoids"]) == (True, "control", [])
     assert row["candidates"] == [one["pin_id"] for one in answer["candidates"]]
     assert set(row["brought_by"]) == {POPULAR}
+
+
+def test_a_service_that_cannot_start_leaves_no_thread_behind(opened, monkeypatch):
+    def away(_self):
+        raise TransientError("away")
+
+    monkeypatch.setattr(Live, "start", away)
+    with pytest.raises(TransientError, match="away"), opened():
+        pass
+    assert "write-exposures" not in {thread.name for thread in threading.enumerate()}
 
 
 def test_what_cannot_be_a_user_of_this_lake_takes_no_part(opened, trying):
