@@ -104,7 +104,7 @@ def run(day: date, settings: Settings) -> DailyReport:
     """Measure the release of the day before on ``day``; write the day's metrics and the pages.
 
     A day on which nobody with medoids acted, or before which nothing was released, has a partition
-    without rows that says so: a holiday is no failure.
+    without rows that says so: a holiday is no failure. What was found of it before is withdrawn.
 
     Raises
     ------
@@ -124,6 +124,8 @@ def run(day: date, settings: Settings) -> DailyReport:
     storage, page = open_storage(settings), ""
     if found:
         page = report.write(found, storage, report.DAILY)
+    else:
+        report.withdraw(day, storage, report.DAILY)
     return DailyReport(
         day=day,
         release=release.number if release else None,

@@ -15,7 +15,7 @@ from pinnersage.evaluate.results import EvaluationReport
 from pinnersage.stores.lake import canonical
 from pinnersage.stores.storage import Storage
 
-__all__ = ["folder", "markdown", "read", "render", "stamped", "write"]
+__all__ = ["folder", "markdown", "read", "render", "stamped", "withdraw", "write"]
 
 ROOT = "reports/evaluation"
 DAILY = f"{ROOT}/daily"
@@ -44,6 +44,12 @@ def write(report: EvaluationReport, storage: Storage, root: str = ROOT) -> str:
         for name in (report.version, last):
             storage.write(f"{where}/{name}.{ending}", data)
     return f"{storage.where}/{where}/index.html"
+
+
+def withdraw(last_day: date, storage: Storage, root: str = ROOT) -> None:
+    """Remove a day's last evaluation from where it stood; what is kept by version stays."""
+    for name in ("report.json", "report.md", "index.html"):
+        storage.remove(f"{folder(last_day, root)}/{name}")
 
 
 def read(

@@ -249,6 +249,20 @@ def test_a_day_without_actions_is_no_failure_and_says_why(home):
     assert open_lake(home).current("metrics", day=NEXT).rows == 0
 
 
+def test_a_day_of_which_nothing_can_be_measured_any_more_keeps_no_page(home):
+    daily.run(NEXT, home)
+    lake, storage = open_lake(home), open_storage(home)
+    where = report.folder(NEXT, report.DAILY)
+    version = report.read(storage, NEXT, root=report.DAILY).version
+    staged = lake.current("actions", day=NEXT)
+    lake.commit(staged.model_copy(update={"files": (), "rows": 0}))
+
+    assert daily.run(NEXT, home).nothing
+    assert report.read(storage, NEXT, root=report.DAILY) is None
+    kept = {f"{version}.{ending}" for ending in ("html", "json", "md")}
+    assert set(storage.names(where)) == kept, "by version alone"
+
+
 def test_a_day_on_which_nobody_with_medoids_acted_is_no_failure(home, monkeypatch):
     real = logs.of_staged
 
