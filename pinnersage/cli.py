@@ -90,7 +90,7 @@ def tell(report: BaseModel | Sequence[BaseModel], *, as_json: bool, title: str =
         if title:
             console.print(title, style="bold")
         for name, value in item.model_dump(mode="json").items():
-            if name != "checks" and value not in ({}, []):
+            if name != "checks" and value not in ({}, [], ""):
                 console.print(f"  {name.replace('_', ' ')}: {words(value)}")
 
 

@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import typer
+from pydantic import BaseModel
 from worlds import DAY, NOW
 
 from pinnersage import cli, config, maintain, pages, stores, tables
@@ -487,3 +488,14 @@ def test_a_key_for_a_machine(call, finished):
     assert (told["name"], told["role"]) == ("boss", "admin")
     (kept,) = json.loads(call("keys", "--json", "--home", finished.home)[1])
     assert kept["sha256"] == keys.digest(told["key"])
+
+
+def test_what_is_empty_has_no_line(capsys):
+    class Report(BaseModel):
+        nothing: str = ""
+        left_out: dict[str, int] = {}
+        release: int | None = None
+        cases: int = 0
+
+    cli.tell(Report(), as_json=False)
+    assert capsys.readouterr().out == "  release: none\n  cases: 0\n"
