@@ -52,6 +52,7 @@ from pinnersage.evaluate.results import Comparison, Estimate, EvaluationReport, 
 from pinnersage.evaluate.retrieval import Key, Protocol, Retrieval
 from pinnersage.evaluate.search import Exact, Searcher
 from pinnersage.evaluate.tables import Frame, Measured
+from pinnersage.extract import end_of
 from pinnersage.release import Release
 from pinnersage.stores import embeddings, open_lake, open_storage
 from pinnersage.version import __version__
@@ -313,10 +314,20 @@ class Day:
                 n_cases=self.cases.n,
                 n_targets=n_targets(self.cases),
                 left_out=in_words(self.log.left_out) | self.cases.left_out,
-                notes=[named],
+                notes=[named, *self._late()],
                 **found,
             )
         )
+
+    def _late(self) -> list[str]:
+        """Return a note where the release was not live on the day."""
+        day, at = self.cases.days[0], released.went_live(self.release, self.settings)
+        if at < end_of(day):
+            return []
+        return [
+            f"Release {self.release.number} went live on {at:%Y-%m-%d at %H:%M} UTC, after {day}: "
+            "readers were not given it on the day. It is measured as if released in time."
+        ]
 
     def _inputs(self) -> str:
         """Return a hash of who did what when, and of what was released."""

@@ -8,7 +8,7 @@ long as the store has it, is what is searched.
 import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, datetime
 from pathlib import Path
 from typing import NamedTuple
 
@@ -75,6 +75,11 @@ def release_of(day: date, settings: Settings) -> Release | None:
     went_live = dict.fromkeys(move.live for move in reversed(releases.history()))
     found = (releases.get(number) for number in went_live)
     return next((release for release in found if release.medoids.day == day), None)
+
+
+def went_live(release: Release, settings: Settings) -> datetime:
+    """Return when a release that ``release_of`` found first went live, UTC."""
+    return min(one.at for one in Releases(settings).history() if one.live == release.number)
 
 
 def medoids_of(release: Release, log: Log, settings: Settings) -> Medoids:

@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from events import rows_of
-from worlds import DAY, change, clock
+from worlds import DAY, NOW, change, clock
 
 from pinnersage import cluster, config, publish, release, stage, validate
 from pinnersage.config import RetrievalConfig
@@ -18,6 +18,7 @@ from pinnersage.evaluate import log as logs
 from pinnersage.evaluate.policies import Policy
 from pinnersage.evaluate.results import Estimate
 from pinnersage.evaluate.search import Exact, Indexed
+from pinnersage.extract import end_of
 from pinnersage.release import Releases
 from pinnersage.schema import MEDOIDS, METRICS
 from pinnersage.stores import embeddings, open_lake, open_storage, open_vectors
@@ -211,6 +212,21 @@ def test_the_release_is_the_last_that_went_live_with_the_days_medoids(home):
     release.release_medoids(NEXT, clock, home)
     assert released.release_of(DAY, home).number == 2
     assert released.release_of(NEXT, home).number == 3
+
+
+def test_a_release_that_went_live_after_the_day_is_said_to_be_late(home, measured):
+    late = f"went live on {NOW:%Y-%m-%d at %H:%M} UTC, after {NEXT}"
+    (said,) = [note for note in measured.notes if "as if released in time" in note]
+    assert late in said
+
+    for bucket in range(home.lake.n_buckets):
+        cluster.run(NEXT, bucket, home)
+    validate.run(NEXT, home)
+    publish.run(NEXT, home)
+    release.release_medoids(NEXT, lambda: end_of(LATER) - timedelta(seconds=1), home)
+    stage.run(LATER, home)
+    found = daily.measure(LATER, released.release_of(NEXT, home), home)
+    assert not [note for note in found.notes if "as if released in time" in note]
 
 
 def test_one_and_two_threads_measure_the_same(home, measured):
