@@ -74,6 +74,11 @@ ABOUT = (
     "Of yesterday's release, on what users did today. New is what a user had not acted on within "
     "the window before. "
 )
+OWN_NEIGHBOUR = (
+    "A medoid may be its own candidate here, where the service leaves it out: on all pins and on "
+    "repeats readers were given one pin less of that kind, and another in its place. On new pins "
+    "it is left out here too, since its user had acted on it within the window."
+)
 
 
 class NothingToMeasureError(Exception):
@@ -92,7 +97,7 @@ class DailyReport(BaseModel):
     """Users who acted on the day and had medoids."""
     left_out: dict[str, int]
     lifts: dict[str, str]
-    """Over the last pin, with 95 % intervals, of the policy in force at equal cost."""
+    """Over the last pin, with 95 % intervals, of the policy in force at the service's budget."""
     nothing: str = ""
     """Why nothing was measured, where nothing was."""
     version: str
@@ -132,7 +137,7 @@ def run(day: date, settings: Settings) -> DailyReport:
         release=release.number if release else None,
         cases=found.n_cases if found else 0,
         left_out={why: n for why, n in found.left_out.items() if n} if found else {},
-        lifts=in_short(found) if found else {},
+        lifts=in_short(found, released.budget_of(settings.retrieval)) if found else {},
         nothing=nothing,
         version=manifest.version,
         page=page,
@@ -205,6 +210,7 @@ class Day:
             )
         self.protocol = Protocol(asked.n_candidates, limit, self.seed, settings.run.threads)
         self.policy = released.policy_of(settings.retrieval)
+        self.budget = released.budget_of(settings.retrieval)
 
     def report(self) -> EvaluationReport:
         """Measure every model and put together what was found."""
@@ -244,8 +250,9 @@ class Day:
         """Return a budget's table, with what is no share of anything: coverage and age."""
         name = f"Release {self.release.number}"
         about = ABOUT + ABOUT_RETRIEVAL[budget]
-        frame = Frame(name, f"Medoids of {self.release.medoids.day}, {budget}", about,
-                      (*OF_LISTS, *OF_USERS))  # fmt: skip
+        title = f"Medoids of {self.release.medoids.day}, {budget}"
+        title += ", as readers were given them" if budget == self.budget else ""
+        frame = Frame(name, title, about, (*OF_LISTS, *OF_USERS))
         table = tables.table(frame, measured, self.users, n_targets(self.cases), self.seed)
         came = [row.found.come[Key(p.name, budget)] for row in rows for p in row.policies]
         age = tables.estimate(lifts.values({"": self._ages()}, self.users, seed=self.seed)[""])
@@ -314,7 +321,7 @@ class Day:
                 n_cases=self.cases.n,
                 n_targets=n_targets(self.cases),
                 left_out=in_words(self.log.left_out) | self.cases.left_out,
-                notes=[named, *self._late()],
+                notes=[named, *self._late(), OWN_NEIGHBOUR],
                 **found,
             )
         )
@@ -324,9 +331,9 @@ class Day:
         day, at = self.cases.days[0], released.went_live(self.release, self.settings)
         if at < end_of(day):
             return []
+        late = f"Release {self.release.number} went live on {at:%Y-%m-%d at %H:%M} UTC, after {day}"
         return [
-            f"Release {self.release.number} went live on {at:%Y-%m-%d at %H:%M} UTC, after {day}: "
-            "readers were not given it on the day. It is measured as if released in time."
+            f"{late}: readers were not given it on the day. It is measured as if released in time."
         ]
 
     def _inputs(self) -> str:
@@ -342,7 +349,7 @@ def of_users(found: Retrieval) -> dict[str, Sums]:
     return {"vectors": found.vectors, "interest entropy": Sums(entropy, found.interests.counts)}
 
 
-def in_short(found: EvaluationReport) -> dict[str, str]:
-    """Return the lifts of the policy in force over the last pin, at equal cost, in words."""
-    chosen = next(row for row in found.tables[0].rows if row.chosen)
+def in_short(found: EvaluationReport, budget: Budget) -> dict[str, str]:
+    """Return the lifts of the policy in force over the last pin, at a budget, in words."""
+    chosen = next(row for row in found.tables[BUDGETS.index(budget)].rows if row.chosen)
     return {measure: words.lift(chosen.lifts.get(measure)) for measure in RELEVANT}

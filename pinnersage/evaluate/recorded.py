@@ -14,7 +14,8 @@ import pyarrow.parquet as pq
 
 from pinnersage import queries
 from pinnersage.config import Settings, fingerprint
-from pinnersage.evaluate.policies import BUDGETS
+from pinnersage.evaluate.policies import BUDGETS, Budget
+from pinnersage.evaluate.released import budget_of
 from pinnersage.evaluate.results import Estimate, EvaluationReport
 from pinnersage.extract import window_manifests
 from pinnersage.release import Release
@@ -44,6 +45,8 @@ class Day(NamedTuple):
     release: int | None
     in_force: str
     """The model and policy that readers were given; empty where nothing was measured."""
+    budget: Budget
+    """At which they were given it."""
     cases: int
     nothing: str
     """Why nothing was measured."""
@@ -80,6 +83,7 @@ def write(
             report={
                 "release": release.number if release else None,
                 "in_force": in_force(found) if found else "",
+                "budget": budget_of(settings.retrieval),
                 "cases": found.n_cases if found else 0,
                 "nothing": nothing,
                 "evaluation": found.version if found else "",
@@ -94,9 +98,8 @@ def rows_of(found: EvaluationReport) -> list[dict[str, Any]]:
     for table, budget in zip(found.tables, BUDGETS, strict=True):
         for row in table.rows:
             for measure, value in row.values.items():
-                key = Metric(named(row.model, row.policy), f"{measure}, {budget}")
-                if measure in ALONE:
-                    key = Metric(row.model, measure)
+                model = row.model if measure in ALONE else named(row.model, row.policy)
+                key = Metric(model, at_budget(measure, budget))
                 told = {key: value}
                 if row.model != table.base and (lift := row.lifts.get(measure)):
                     told[key._replace(metric=f"lift of {key.metric}")] = lift
@@ -105,6 +108,11 @@ def rows_of(found: EvaluationReport) -> list[dict[str, Any]]:
                     at: {**at._asdict(), **one.model_dump(), "n": n} for at, one in told.items()
                 }
     return [rows[key] for key in sorted(rows)]
+
+
+def at_budget(measure: str, budget: Budget) -> str:
+    """Return what a measure at a budget is called in the table."""
+    return measure if measure in ALONE else f"{measure}, {budget}"
 
 
 def named(model: str, policy: str) -> str:
@@ -144,6 +152,7 @@ def _day_of(lake: Lake, manifest: Manifest) -> Day:
         day=date.fromisoformat(manifest.partition["day"]),
         release=said["release"],
         in_force=said["in_force"],
+        budget=said["budget"],
         cases=said["cases"],
         nothing=said["nothing"],
         found={

@@ -28,7 +28,7 @@ from pinnersage.evaluate.histories import (
 )
 from pinnersage.evaluate.log import Log
 from pinnersage.evaluate.models import Fixed
-from pinnersage.evaluate.policies import Policy
+from pinnersage.evaluate.policies import Budget, Policy
 from pinnersage.evaluate.search import Exact, Indexed, Searcher
 from pinnersage.release import Release, Releases
 from pinnersage.stores import open_lake, open_vectors
@@ -129,6 +129,14 @@ def policy_of(config: RetrievalConfig) -> Policy:
     if config.allocation == "equal":
         return Policy("sample", config.n_medoids)
     return Policy("all", share="weight" if config.allocation == "proportional" else "equal")
+
+
+def budget_of(config: RetrievalConfig) -> Budget:
+    """Return the budget at which the service answers.
+
+    ``equal`` leaves an answer as small as its overlaps make it; whatever asks all medoids fills up.
+    """
+    return "equal cost" if config.allocation == "equal" else "equal candidates"
 
 
 @contextlib.contextmanager

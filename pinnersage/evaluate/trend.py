@@ -23,23 +23,23 @@ LONGEST = 400
 """Days on the page: a year, and room to compare with the year before."""
 SHOWN = 30
 """Days of the table that are not folded away."""
-COST = "equal cost"
-LIFTS = (f"lift of relevance, new, {COST}", f"lift of recall, new, {COST}")
+LIFTS = ("lift of relevance, new", "lift of recall, new")
 """What the table of days says of the policy in force."""
 DRAWN = {
-    f"relevance, new, {COST}": "Relevance on new pins",
-    f"recall, new, {COST}": "Recall on new pins",
-    f"relevance, all, {COST}": "Relevance on all pins",
-    f"recall, all, {COST}": "Recall on all pins",
-    f"diversity, {COST}": "Diversity",
-    f"{COVERAGE}, {COST}": "Coverage: share of all pins that came to anyone",
+    "relevance, new": "Relevance on new pins",
+    "recall, new": "Recall on new pins",
+    "relevance, all": "Relevance on all pins",
+    "recall, all": "Recall on all pins",
+    "diversity": "Diversity",
+    COVERAGE: "Coverage: share of all pins that came to anyone",
     "interest entropy": "Interest entropy",
     AGE: "Age of medoids, in days",
 }
+"""Measures, each day at the budget of what readers were given."""
 
 
 class Trend(NamedTuple):
-    """One metric over the days."""
+    """One measure over the days."""
 
     title: str
     figure: Markup
@@ -63,26 +63,29 @@ def render(days: Sequence[Day], *, day_url: str) -> bytes:
         "days": days,
         "shown": SHOWN,
         "url": {one.day: day_url.format(day=one.day) for one in days},
-        "lifts": {one.day: [in_force(one, metric) for metric in LIFTS] for one in days},
-        "trends": [made for metric in DRAWN if (made := trend(metric, days))],
+        "lifts": {one.day: [in_force(one, measure) for measure in LIFTS] for one in days},
+        "trends": [made for measure in DRAWN if (made := trend(measure, days))],
     }
     return pages.render("evaluation_days.html.j2", values)
 
 
-def in_force(day: Day, metric: str) -> str:
+def in_force(day: Day, measure: str) -> str:
     """Return a lift of what readers were given, with its interval."""
-    return words.lift(day.found.get(Metric(day.in_force, metric)))
+    return words.lift(day.found.get(Metric(day.in_force, recorded.at_budget(measure, day.budget))))
 
 
-def trend(metric: str, days: Sequence[Day]) -> Trend | None:
-    """Return one metric over the days; None where no day has it."""
-    models = sorted({key.model for day in days for key in day.found if key.metric == metric})
+def trend(measure: str, days: Sequence[Day]) -> Trend | None:
+    """Return one measure over the days; None where no day has it."""
+    metric = {day.day: recorded.at_budget(measure, day.budget) for day in days}
+    models = sorted(
+        {key.model for day in days for key in day.found if key.metric == metric[day.day]}
+    )
     if not models:
         return None
-    newest, title = days[0].day, DRAWN[metric]
+    newest, title = days[0].day, DRAWN[measure]
 
     def at(day: Day, model: str) -> Estimate | None:
-        return day.found.get(Metric(model, metric))
+        return day.found.get(Metric(model, metric[day.day]))
 
     drawn = [line(model, [(one, at(one, model)) for one in days[::-1]], newest) for model in models]
     figure = drawings.lines(

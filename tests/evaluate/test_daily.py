@@ -13,7 +13,7 @@ from worlds import DAY, NOW, change, clock
 from pinnersage import cluster, config, publish, release, stage, validate
 from pinnersage.config import RetrievalConfig
 from pinnersage.errors import DataError
-from pinnersage.evaluate import daily, recorded, released, report, trend
+from pinnersage.evaluate import daily, recorded, released, report, trend, words
 from pinnersage.evaluate import log as logs
 from pinnersage.evaluate.policies import Policy
 from pinnersage.evaluate.results import Estimate
@@ -151,6 +151,12 @@ def test_the_policy_in_force_is_chosen_and_stands_beside_the_others(home):
         asked = change(home, retrieval={"allocation": allocation, "n_medoids": 2})
         found = daily.measure(NEXT, live(home), asked)
         assert recorded.in_force(found) == f"Released medoids, {name}"
+        budget = "equal cost" if allocation == "equal" else "equal candidates"
+        (given,) = [one for one in found.tables if one.title.endswith("as readers were given them")]
+        assert f", {budget}, " in given.title
+        lifts = by_name(given)[f"Released medoids, {name}"].lifts
+        short = daily.in_short(found, released.budget_of(asked.retrieval))
+        assert short["recall, new"] == words.lift(lifts["recall, new"])
         for table in found.tables:
             names = [recorded.named(row.model, row.policy) for row in table.rows]
             assert names[:2] == ["Last pin", "Decay average, λ = 0.01"]
@@ -366,13 +372,33 @@ def test_the_page_of_all_days_has_each_day_its_numbers_and_its_link(home):
     assert f'href="day={NEXT}/index.html"' in page
     assert f'href="day={LATER}/index.html"' not in page
     assert "no release of the medoids" in page
-    assert days[1].in_force in page
-    for metric in trend.LIFTS:
-        assert trend.in_force(days[1], metric) in page
+    assert f"{days[1].in_force}, equal candidates" in page
+    for lift in trend.LIFTS:
+        told = days[1].found[days[1].in_force, f"{lift}, equal candidates"]
+        assert words.lift(told) == trend.in_force(days[1], lift)
+        assert words.lift(told) in page
     assert page == open_storage(home).read(f"{report.DAILY}/index.html").decode()
     assert (
         "../index.html" in open_storage(home).read(f"{report.DAILY}/day={NEXT}/index.html").decode()
     )
+
+
+def test_each_day_is_shown_at_the_budget_of_what_readers_were_given(home):
+    daily.run(NEXT, home)
+    (filled,) = recorded.read(home, longest=1)
+    daily.run(NEXT, change(home, retrieval={"allocation": "equal"}))
+    (sampled,) = recorded.read(home, longest=1)
+    assert (filled.budget, sampled.budget) == ("equal candidates", "equal cost")
+    both = [sampled._replace(day=LATER), filled]
+    shown = trend.trend("recall, new", both)
+    assert shown.models == sorted({key.model for day in both for key in day.found
+                                   if key.metric.startswith("recall, new")})  # fmt: skip
+    for day, (of, values) in zip(both, shown.rows, strict=True):
+        assert of == day.day
+        assert values == [
+            words.value(day.found.get((model, f"recall, new, {day.budget}")))
+            for model in shown.models
+        ]
 
 
 def test_only_the_newest_days_are_read(home):
