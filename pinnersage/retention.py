@@ -2,9 +2,10 @@
 
 Partitions go by their day, counted back from the newest sound day of their table, so that neither
 an outage nor a day that failed ages anything; what experiments showed goes by the clock. Files go
-by name: a data file stays while a manifest that stays lists it, in whatever folder it lies. What the live release or the way back from it names
-stays, however old. So does what was worked on within the grace, since a running step's files are
-not named yet, and a version in a store that this lake does not know, since a server may be shared.
+by name: a data file stays while a manifest that stays lists it, in whatever folder it lies. What
+the live release or the way back from it names stays, however old. So does what was worked on within
+the grace, since a running step's files are not named yet, and a version in a store that this lake
+does not know, since a server may be shared.
 """
 
 import json
