@@ -2,7 +2,9 @@
 
 import shutil
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
+import duckdb
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -329,6 +331,26 @@ def test_the_table_says_what_the_page_says_in_the_tables_order(home, measured):
     assert of["Last pin", "vectors"]["n"] == measured.n_cases
     whose = {model for model, metric in keys if metric == recorded.AGE}
     assert whose == {"Released medoids"}, "whatever the policy"
+
+
+def test_the_query_of_the_docs_reads_what_is_in_force_and_no_replaced_version(home, monkeypatch):
+    daily.run(NEXT, home)
+    page = Path(__file__).parents[2] / "docs" / "how-to" / "evaluate-every-day.md"
+    said = page.read_text()
+    end = "    ORDER BY day;\n"
+    query = said[said.index("    CREATE TEMP TABLE") : said.index(end) + len(end)]
+    replaced = change(home, retrieval={"allocation": "equal", "n_medoids": 2})
+    daily.run(NEXT, replaced)
+    assert len(open_storage(home).names(f"lake/metrics/day={NEXT}/data")) == 2
+    stage.run(LATER, home)
+    daily.run(LATER, home)  # without rows
+
+    monkeypatch.chdir(home.home)
+    with duckdb.connect() as con:
+        rows = con.execute(query).fetchall()
+    (day,) = [one for one in recorded.read(home, longest=10) if one.found]
+    told = day.found[day.in_force, "lift of relevance, new, equal cost"]
+    assert rows == [(NEXT, told.value, told.low, told.high)]
 
 
 def test_twice_the_same_bytes(home):
