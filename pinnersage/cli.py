@@ -29,6 +29,8 @@ app = typer.Typer(
 )
 LATE = 3
 """Exit code that says late, apart from 1, an error, and 2, a wrong word on the command line."""
+MOST_NAMED = 5
+"""Medoids that ``recommend`` names as asked."""
 WIDE = None if sys.stdout.isatty() else 160
 # No markup and no emoji: titles and ids are the user's, and "[/knit]" is a title.
 console = Console(highlight=False, markup=False, emoji=False, soft_wrap=True, width=WIDE)
@@ -67,7 +69,9 @@ Day = Annotated[
     typer.Option("--day", parser=parse_day_over, metavar="DAY", help="Day, such as 2026-01-31."),
 ]
 ADay = Annotated[date, typer.Argument(parser=parse_day, metavar="DAY")]
-Draw = Annotated[int, typer.Option("--draw", help="Another number, another sample of medoids.")]
+Draw = Annotated[
+    int, typer.Option("--draw", help="For equal: another number, another sample of medoids.")
+]
 Html = Annotated[Path | None, typer.Option("--html", help="Also write a page to this file.")]
 
 
@@ -581,7 +585,7 @@ def show(
     with retrieve.open_live(settings) as reader:
         known = people.clusters(reader, settings, user)
     if html:
-        pages.write_user({"user": known, "rows": [], "draw": 0}, html.absolute())
+        pages.write_user({"user": known, "made": None, "rows": []}, html.absolute())
     if as_json:
         print_json(known)
         return
@@ -636,12 +640,12 @@ def recommend(
         known = people.clusters(reader, settings, user) if html else {}
     if html:
         rows = people.by_medoid(made)
-        pages.write_user({"user": known, "rows": rows, "draw": draw}, html.absolute())
+        pages.write_user({"user": known, "made": made, "rows": rows}, html.absolute())
     if as_json:
         print_json(made)
         return
-    asked = ", ".join(label(medoid) for medoid in made["medoids"])
-    console.print(f"User {user}, {made['day']}, draw {draw}. Medoids asked: {asked}")
+    sample = f", draw {draw}" if made["allocation"] == "equal" else ""
+    console.print(f"User {user}, {made['day']}{sample}. Medoids asked: {some(made['medoids'])}")
     console.print(f"{len(made['candidates'])} candidates; the first {top}:")
     table = Table("cosine", "pin", "because of", box=None)
     for row in made["candidates"][:top]:
@@ -768,6 +772,13 @@ def known_keys(home: Home = None, as_json: AsJson = False) -> None:
 def label(row: dict[str, Any]) -> str:
     """Return a pin's title, or its id where it has none."""
     return printable(str(row["title"] or row["pin_id"]))
+
+
+def some(medoids: list[dict[str, Any]]) -> str:
+    """Return the first of a user's medoids, and how many more there are."""
+    names = [label(medoid) for medoid in medoids[:MOST_NAMED]]
+    more = len(medoids) - len(names)
+    return ", ".join(names) + (f" and {more} more" if more else "")
 
 
 def printable(text: str) -> str:

@@ -1,6 +1,6 @@
 """Explore: all that the page for people shows of one user, as one answer.
 
-Her clusters, the tree they were cut from, what the sampled medoids bring (the paper's figures 5 and
+Her clusters, the tree they were cut from, what the medoids asked bring (the paper's figures 5 and
 6), and what changed since the day before. The actions are those that the release's medoids were
 made from, read for this user alone. The tree carries a medoid for every node, so the page regroups
 at any merge threshold by itself, exactly. Ids are text: JavaScript would round 64-bit integers.
@@ -67,7 +67,7 @@ def user(reader: Reader, settings: Settings, user_id: str, *, draw: int = 0) -> 
     settings : Settings
     user_id : str
     draw : int
-        Which sample of the medoids is asked.
+        Where the allocation is ``equal``: which sample of the medoids is asked.
 
     Returns
     -------
@@ -168,7 +168,7 @@ class View:
         }
 
     def recommendations(self, draw: int) -> dict[str, Any] | None:
-        """Return what the sampled medoids bring, a row each; None where there is no index yet."""
+        """Return what the medoids asked bring, a row each; None where there is no index yet."""
         if self.reader.release.index is None:
             return None
         made = self.reader.recommend(self.user_id, draw=draw)
@@ -191,6 +191,7 @@ class View:
             )
         return {
             "rows": [row for row in rows if row["medoid"] is not None],
+            "allocation": made.allocation,
             "n_medoids": len(made.medoids),
             "n_candidates": len(made.candidates),
         }

@@ -95,7 +95,7 @@ def bin_label(power: int) -> str:
 
 
 def write_user(values: Mapping[str, Any], path: Path) -> Path:
-    """Write the page of one user: clusters, and what each sampled medoid brought."""
+    """Write the page of one user: clusters, and what each medoid brought."""
     return write_page("user.html.j2", values, path)
 
 

@@ -75,6 +75,7 @@ def recommendation(
     return {
         "user_id": user_id,
         "day": reader.release.medoids.day.isoformat(),
+        "allocation": made.allocation,
         "draw": made.draw,
         "medoids": medoids,
         "candidates": rows,

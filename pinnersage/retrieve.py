@@ -1,9 +1,10 @@
-"""Retrieve: sample a user's medoids, search near them, merge the candidates (paper, section 4).
+"""Retrieve: ask a user's medoids for what is near them, all or a few (paper, section 4).
 
 Everything is read through the live release, so medoids, index and embeddings belong together;
-a mix is refused. A pin that is blocked (``takedown``) is neither a candidate nor a medoid. What is
-sampled of the others depends on user, day and draw alone and can be replayed, whatever is
-remembered of earlier searches. Each candidate says which medoid brought it, and at which cosine.
+a mix is refused. A pin that is blocked (``takedown``) is neither a candidate nor a medoid. Of the
+others all are asked, or those that user, day and draw choose by chance (``equal``); either can be
+replayed, whatever is remembered of earlier searches. Each candidate says which medoid brought it,
+and at which cosine.
 """
 
 import hashlib
@@ -48,7 +49,7 @@ class Candidate:
     pin_id: int | str
     cosine: float
     medoid: int | str
-    """The sampled medoid that is nearest to it."""
+    """The one that brought it; of several, see ``allocate``."""
 
 
 @dataclass(frozen=True)
@@ -57,15 +58,17 @@ class Recommendation:
 
     user_id: int | str
     release: int
+    allocation: Allocation
     draw: int
+    """Of ``equal`` alone: the others ask the same medoids whatever it is."""
     medoids: list[int | str]
-    """Those that were sampled, in order of the draw."""
+    """Those that were asked: by importance; for ``equal``, in order of the draw."""
     pin_ids: list[int | str]
     """Candidates: best first, equal cosines by pin; for ``round_robin``, in turns."""
     cosines: list[float]
     """Of each candidate to the medoid that brought it."""
     brought_by: list[int]
-    """Position of that medoid in ``medoids``: the nearest of them."""
+    """Position of that medoid in ``medoids``."""
     searched: frozenset[int | str] = field(compare=False)
     """Medoids that had to be searched for; the others' neighbours were remembered."""
 
@@ -166,7 +169,7 @@ class Reader:
         ----------
         user_id : int or str
         draw : int
-            Another number, another sample.
+            For ``equal``: another number, another sample of medoids.
         wishes : Wishes, optional
             What this request wants otherwise.
         """
@@ -187,6 +190,7 @@ class Reader:
         return Recommendation(
             user_id=user_id,
             release=self.release.number,
+            allocation=self._allocation(wishes),
             draw=draw,
             medoids=pins,
             pin_ids=self._pins(picks.rows),

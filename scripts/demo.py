@@ -34,14 +34,17 @@ def main() -> None:
     say(f"Done in {time.monotonic() - began:.0f} s. What to try next", heading=True)
     print(f"  export PINNERSAGE_HOME={HOME}")
     for what, command in (
-        ("another sample of this user's interests", f"recommend {user} --draw 1"),
+        (
+            "the paper's way: three medoids, sampled",
+            f"recommend {user} --allocation equal --draw 1",
+        ),
         ("another day, without Airflow, and what changed", "run --day 1998-04-01"),
         ("", f"diff {DAY} 1998-04-01"),
         ("back to the day before", "rollback"),
         ("your own Parquet", "init --help"),
     ):
-        print(f"  .venv/bin/pinnersage {command:<28}{'# ' + what if what else ''}")
-    print(f"  {'make up':<49}# Airflow's UI and the service; make down stops them")
+        print(f"  .venv/bin/pinnersage {command:<42}{'# ' + what if what else ''}")
+    print(f"  {'make up':<63}# Airflow's UI and the service; make down stops them")
 
 
 def prepare() -> None:

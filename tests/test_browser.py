@@ -85,13 +85,39 @@ def test_a_users_page_shows_interests_and_why(browser, tmp_path):
     candidate = {"pin_id": 9, "title": "Brown boots", "cosine": 0.91, "medoid": 7}
     user = {"user_id": "u1", "day": "2026-04-05", "release": 3, "clusters": [cluster]}
     rows = [{"pin_id": 7, "title": "Red boots", "candidates": [candidate]}]
-    page = pages.write_user({"user": user, "rows": rows, "draw": 0}, tmp_path / "u1.html")
+    made = {"allocation": "equal", "draw": 4}
+    page = pages.write_user({"user": user, "made": made, "rows": rows}, tmp_path / "u1.html")
 
     text, asked = visit(browser, page)
 
     assert "Because of “Red boots”" in text
     assert "cosine 0.910" in text
+    assert "1 medoid sampled in proportion to importance (draw 4), as many pins near each." in text
     assert asked == [page.as_uri()]
+
+
+@pytest.mark.parametrize(
+    ("allocation", "words"),
+    [
+        ("proportional", "asked, each for a share of the pins in proportion to its importance."),
+        ("round_robin", "asked in turns, the most important first."),
+    ],
+)
+@pytest.mark.parametrize("n", [12, 77])
+def test_a_users_page_shows_the_first_medoids_and_says_how_many_more(
+    tmp_path, allocation, words, n
+):
+    user = {"user_id": "u1", "day": "2026-04-05", "release": 3, "clusters": []}
+    rows = [{"pin_id": pin, "title": "", "candidates": []} for pin in range(n)]
+    made = {"allocation": allocation, "draw": 4}
+    page = pages.write_user({"user": user, "made": made, "rows": rows}, tmp_path / "u1.html")
+
+    text = " ".join(page.read_text().split())
+
+    more = " Shown are the first 12; 65 more were asked.</p>" if n > 12 else "</p>"
+    assert f"{n} medoids {words}{more}" in text.replace(" </p>", "</p>")
+    assert text.count("Because of") == 12
+    assert "draw" not in text.partition("<body")[2]
 
 
 def test_the_page_of_tables_fits_a_phone_and_loads_nothing(browser, finished, tmp_path):

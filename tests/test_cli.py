@@ -284,6 +284,20 @@ def test_a_pin_is_taken_down_and_shown_again(call, home, user):
     assert (code, "whole numbers of 64 bits" in err) == (1, True)
 
 
+def test_the_first_medoids_asked_are_named_and_the_others_counted(call, home, user, monkeypatch):
+    monkeypatch.setattr(cli, "MOST_NAMED", 2)
+    made = json.loads(call("recommend", user, "--home", home, "--json")[1])["medoids"]
+    code, out, _ = call("recommend", user, "--top", 1, "--home", home)
+    said = " ".join(out.split())
+    n, names = len(made), [medoid["title"] for medoid in made]
+
+    assert (code, n > 2) == (0, True)
+    assert f"Medoids asked: {names[0]}, {names[1]} and {n - 2} more" in said
+    assert "draw" not in said
+    sample = ("--allocation", "equal", "--draw", 1)
+    assert ", draw 1. Medoids asked:" in call("recommend", user, *sample, "--home", home)[1]
+
+
 def test_a_request_s_wishes_are_followed(call, home, user):
     def recommended(*words):
         return json.loads(call("recommend", user, *words, "--home", home, "--json")[1])

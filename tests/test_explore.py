@@ -208,12 +208,20 @@ def test_a_users_bucket_is_the_one_that_stage_chose(opened, two_days):
 # --- recommendations -----------------------------------------------------------------------------
 
 
-def test_recommendations_are_those_of_the_draw_under_the_medoid_that_brought_them(opened, two_days):
+@pytest.mark.parametrize("allocation", ["equal", "proportional", "round_robin"])
+def test_recommendations_are_those_of_the_draw_under_the_medoid_that_brought_them(
+    opened, two_days, monkeypatch, allocation
+):
     user = busiest(opened)
+    config = two_days.retrieval.model_copy(update={"allocation": allocation})
+    monkeypatch.setattr(opened, "config", config)
+    asked = set()
     for draw in range(4):
         made = opened.recommend(user, draw=draw)
         seen = explore.user(opened, two_days, user, draw=draw)["recommendations"]
 
+        asked.add(tuple(made.medoids))
+        assert seen["allocation"] == allocation
         shown = [str(pin) for pin in made.medoids][: explore.MOST_ROWS]
         assert [row["medoid"] for row in seen["rows"]] == shown
         assert seen["n_candidates"] == len(made.candidates)
@@ -226,6 +234,7 @@ def test_recommendations_are_those_of_the_draw_under_the_medoid_that_brought_the
                 (str(c.pin_id), pytest.approx(c.cosine, abs=1e-6))
                 for c in brought[: explore.MOST_CANDIDATES]
             ]
+    assert (len(asked) > 1) == (allocation == "equal"), "the draw is of the sampled alone"
 
 
 def test_what_was_searched_for_and_what_was_remembered_is_told(two_days):

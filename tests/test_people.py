@@ -48,7 +48,7 @@ def test_what_was_read_is_said(opened, finished, user):
 def test_a_recommendation_has_titles_for_candidates_and_medoids(opened, finished, user):
     made = people.recommendation(opened, finished, user, draw=1)
 
-    assert made["draw"] == 1
+    assert (made["allocation"], made["draw"]) == (finished.retrieval.allocation, 1)
     assert all(row["title"] and row["medoid_title"] for row in made["candidates"])
     assert [m["pin_id"] for m in made["medoids"]] == opened.recommend(user, draw=1).medoids
 

@@ -50,7 +50,8 @@ Id = Annotated[
 PlainId = int | str
 Topic = Annotated[str, Field(min_length=1, max_length=200), AfterValidator(as_utf8)]
 Draw = Annotated[
-    int, Field(ge=0, le=MAX_DRAW, description="Another number, another sample of medoids.")
+    int,
+    Field(ge=0, le=MAX_DRAW, description="For equal: another number, another sample of medoids."),
 ]
 
 

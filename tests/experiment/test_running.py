@@ -46,8 +46,8 @@ def experiment(home, told):
 def made(user="a", n=3):
     """A recommendation."""
     return Recommendation(
-        user_id=user, release=3, draw=0, medoids=[20, 21], pin_ids=list(range(n)),
-        cosines=[0.5] * n, brought_by=[0] * n, searched=frozenset(),
+        user_id=user, release=3, allocation="proportional", draw=0, medoids=[20, 21],
+        pin_ids=list(range(n)), cosines=[0.5] * n, brought_by=[0] * n, searched=frozenset(),
     )  # fmt: skip
 
 

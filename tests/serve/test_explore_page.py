@@ -298,6 +298,7 @@ def test_recommendations_say_why(page, place):
 
 
 def test_another_draw_asks_others_and_the_address_remembers(page, place):
+    change_answers(page, "body.recommendations.allocation = 'equal'")
     look_at(page, place.user)
 
     by_id(page, "another").click()
@@ -307,10 +308,26 @@ def test_another_draw_asks_others_and_the_address_remembers(page, place):
 
     assert page.current_url.endswith(f"/?user={place.user}&draw=1")
     page.back()
-    page.get(page.current_url)
     wait_for(
         page, "draw 0", "return document.querySelector('#rows-lead').textContent.includes('draw 0')"
     )
+    assert page.current_url.endswith(f"/?user={place.user}&draw=0")
+
+
+@pytest.mark.parametrize(
+    ("allocation", "words"),
+    [
+        ("proportional", "asked, each for a share in proportion to its importance;"),
+        ("round_robin", "asked in turns, the most important first;"),
+    ],
+)
+def test_where_all_medoids_are_asked_no_other_draw_is_offered(page, place, allocation, words):
+    change_answers(page, f"body.recommendations.allocation = '{allocation}'")
+    look_at(page, place.user)
+
+    assert words in by_id(page, "rows-lead").text
+    assert "draw" not in by_id(page, "rows-lead").text
+    assert not by_id(page, "another").is_displayed()
 
 
 def test_today_is_compared_with_yesterday(page, place):

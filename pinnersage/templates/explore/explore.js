@@ -316,17 +316,24 @@ function startDrag(event) {
 
 // ---- recommendations ----------------------------------------------------------------------------
 
+// How the medoids were chosen, by what the settings say.
+const CHOSEN = {
+  equal: (draw) => `sampled in proportion to importance (draw ${draw})`,
+  proportional: () => "asked, each for a share in proportion to its importance",
+  round_robin: () => "asked in turns, the most important first",
+};
+
 function drawRows({ recommendations: made, clusters, index }) {
-  byId("another").hidden = !made;
+  byId("another").hidden = made?.allocation !== "equal";
   if (!made) {
     byId("rows-lead").textContent = "The live release has no index yet, so there is nothing to recommend.";
     byId("rows").replaceChildren();
     return;
   }
   byId("rows-lead").textContent =
-    `${count(made.n_medoids, "medoid")} asked (draw ${state.answer.draw}), ` +
+    `${count(made.n_medoids, "medoid")} ${CHOSEN[made.allocation](state.answer.draw)}; ` +
     `${count(made.n_candidates, "candidate")} in all from index ${index}. ` +
-    "A pin that several medoids bring stands with the nearest." +
+    "A pin that several medoids bring stands with one of them." +
     (made.n_medoids > made.rows.length ? ` Shown are the first ${made.rows.length}.` : "");
   byId("rows").replaceChildren(...made.rows.map((row) => {
     const rank = clusters.findIndex((cluster) => cluster.pin_id === row.medoid);
