@@ -238,7 +238,7 @@ class Day:
             Measured(
                 row.model.name,
                 "" if policy == SINGLE else policy.name,
-                row.found.measured[Key(policy.name, budget)] | of_users(row.found),
+                row.found.measured[Key(policy.name, budget)] | retrieval.of_users(row.found),
                 single=policy == SINGLE,
                 chosen=policy == self.policy,
             )
@@ -340,13 +340,6 @@ class Day:
         """Return a hash of who did what when, and of what was released."""
         text = f"{self.log.digest}/{self.release.model_dump_json()}"
         return hashlib.sha256(text.encode()).hexdigest()[:16]
-
-
-def of_users(found: Retrieval) -> dict[str, Sums]:
-    """Return what does not depend on how vectors are asked."""
-    there = found.interests.counts > 0
-    entropy = np.log(np.where(there, found.interests.hits, 1.0))
-    return {"vectors": found.vectors, "interest entropy": Sums(entropy, found.interests.counts)}
 
 
 def in_short(found: EvaluationReport, budget: Budget) -> dict[str, str]:
