@@ -28,6 +28,7 @@ from pinnersage.evaluate import (
     tables,
     threshold,
     tuning,
+    words,
 )
 from pinnersage.evaluate import log as logs
 from pinnersage.evaluate.cases import Cases
@@ -217,7 +218,7 @@ class Evaluation:
         self.progress("figures")
         rows = self._rows(entries, found, tuned.policy, "equal cost", tuned)
         return self._about(
-            notes=[*self._notes(), *ahead(rows)],
+            notes=[*ahead(rows), *self._notes()],
             choice=self._choice(tuned),
             sweep=tuned.sweep,
             tables=made,
@@ -532,10 +533,14 @@ def ahead(rows: Sequence[Measured]) -> list[str]:
     """Return a note where what is popular does better than the chosen model."""
     plain = next(row for row in rows if row.model == Popular.name)
     chosen = next(row for row in rows if row.chosen)
-    better = [
-        f"{measure} ({chosen.sums[measure].value:.3f} against {plain.sums[measure].value:.3f})"
+    values = {
+        measure: (chosen.sums[measure].value or 0.0, plain.sums[measure].value or 0.0)
         for measure in RELEVANT
-        if (plain.sums[measure].value or 0.0) > (chosen.sums[measure].value or 0.0)
+    }
+    better = [
+        f"{words.measure_name(measure)} ({theirs:.3f} against {ours:.3f})"
+        for measure, (ours, theirs) in values.items()
+        if theirs > ours
     ]
     note = (
         f"{Popular.name}, the same for everybody, are ahead of the chosen model at equal cost in "

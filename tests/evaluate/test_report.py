@@ -8,6 +8,7 @@ from pathlib import Path
 import made_up
 import pytest
 from drawn import parsed
+from markupsafe import escape
 
 from pinnersage.errors import DataError
 from pinnersage.evaluate import report, words
@@ -58,12 +59,19 @@ def test_what_came_out_is_said_first_then_all_in_order(page):
             "Merge thresholds",
             "Figure 7",
         ),
-        *("Figure 3", "By activity", "How sequence models learned", "To know when reading"),
-        "Made from",
+        *("Figure 3", "By activity", "How sequence models learned", "Made from"),
     ]
     body = page[page.index("</nav>") :]
     found = [page.index(order[0]), *(page.index("</nav>") + body.index(f">{o}") for o in order[1:])]
     assert found == sorted(found)
+
+
+def test_what_a_reader_must_know_stands_under_the_verdict(page):
+    notes = made_up.report().notes
+    assert notes
+    for note in notes:
+        place = page.index(str(escape(note)))
+        assert page.index('class="verdict') < place < page.index("<nav")
 
 
 def test_every_drawing_is_sound(page):
