@@ -38,6 +38,7 @@ POLICIES = [
 ]
 PLANTED = 0.5
 N_NAMES = 100
+N_DAYS = 20
 
 
 @dataclass(frozen=True)
@@ -130,15 +131,23 @@ def test_a_planted_effect_is_found_through_the_service(town, planted, says):
     shown, arms = served(settings, town.users)
     times = {"control": 1.0, "other": 1.0 + planted}
     rates = {user: 3 * times[arms[user]] * town.wanted(user, pins) for user, pins in shown.items()}
-    town.act(shown, rates, seed=1)
+    # Of these very users: who is in which arm is chance too, and shifts the planted lift a little.
+    means = {
+        arm: np.mean([rate for user, rate in rates.items() if arms[user] == arm]) for arm in times
+    }
+    truth = means["other"] / means["control"] - 1
+    assert truth == pytest.approx(planted, abs=0.1)
 
-    report = analyse.run(TODAY, TODAY, settings)
-
-    assert report.problems == ()
-    assert sum(arm.users for arm in report.arms) == len(town.users)
-    volume, propensity = report.lifts
-    assert (volume.says, propensity.says) == (says, says)
-    assert volume.low < planted < volume.high
+    missed = 0
+    for seed in range(N_DAYS):  # the same users, shown the same, as chance has them act
+        town.act(shown, rates, seed)
+        report = analyse.run(TODAY, TODAY, settings)
+        volume, propensity = report.lifts
+        assert report.problems == ()
+        assert sum(arm.users for arm in report.arms) == len(town.users)
+        assert (volume.says, propensity.says) == (says, says)
+        missed += not volume.low < truth < volume.high
+    assert missed <= 3, missed  # 1 expected; more than 3 once in 60 times
 
 
 def test_a_better_policy_has_the_lift_that_it_truly_has(town):

@@ -42,7 +42,7 @@ def exact(pins, medoids, passes, n=N):
 @pytest.mark.parametrize("share", [None, 0.5, 0.2, 0.05, 0.01])
 @pytest.mark.parametrize("about", [False, True])
 def test_answers_over_http_are_those_of_comparing_with_every_pin(home, users, pins, share, about):
-    settings = change(home, retrieval={"n_candidates": N})
+    settings = change(home, retrieval={"allocation": "equal", "n_candidates": N})
     _, rows, _, created, topics = pins
     passes, query = np.ones(len(rows), bool), {}
     if share:
