@@ -138,15 +138,17 @@ def test_a_planted_effect_is_found_through_the_service(town, planted, says):
     truth = means["other"] / means["control"] - 1
     assert truth == pytest.approx(planted, abs=0.1)
 
-    missed = 0
+    missed, acted_more = 0, 0
     for seed in range(N_DAYS):  # the same users, shown the same, as chance has them act
         town.act(shown, rates, seed)
         report = analyse.run(TODAY, TODAY, settings)
         volume, propensity = report.lifts
         assert report.problems == ()
         assert sum(arm.users for arm in report.arms) == len(town.users)
-        assert (volume.says, propensity.says) == (says, says)
+        assert volume.says == says
+        acted_more += propensity.says == says  # who acts at all tells less than how often
         missed += not volume.low < truth < volume.high
+    assert acted_more >= N_DAYS // 2, acted_more
     assert missed <= 3, missed  # 1 expected; more than 3 once in 60 times
 
 
