@@ -8,9 +8,9 @@ key**: by then the day's actions are staged. While this DAG is paused such days 
 | `evaluate` | measures what was released for the day before; writes `metrics` and the pages |
 
 Relevance, Recall and more of the released medoids, beside the last pin and a decayed average, are
-in `reports/evaluation/daily/day=…/index.html`; `reports/evaluation/daily/index.html` and *Releases*
-in the menu show all days. A day on which nobody acted, or before which nothing was released, ends
-well and says so there.
+in `reports/evaluation/daily/day=…/index.html`; `reports/evaluation/daily/index.html` shows all
+days, and is linked under *Quality* in the menu. A day on which nobody acted, or before which
+nothing was released, ends well and says so there.
 
 **If it fails.** Nothing else is touched: no release waits for it. The last line of the task's log
 says what is wrong and what to do. Failures that may pass are retried twice; anything else fails at

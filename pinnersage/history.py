@@ -187,7 +187,9 @@ def numbers(measures: Mapping[str, Any]) -> dict[str, float]:
     }
 
 
-def render(history: History, *, day_url: str, runbook_url: str = "") -> bytes:
+def render(
+    history: History, *, day_url: str, runbook_url: str = "", releases_url: str = ""
+) -> bytes:
     """Return the page of all days; ``day_url`` holds ``{day}``, and is relative to the page."""
     newest = history.days[0].day if history.days else None
     recent = [d for d in history.days if newest and d.day > newest - timedelta(days=SHOWN)]
@@ -201,6 +203,7 @@ def render(history: History, *, day_url: str, runbook_url: str = "") -> bytes:
             "trends": trends(history.days),
             "url": {d.day: day_url.format(day=d.day) for d in history.days},
             "runbook_url": runbook_url,
+            "releases_url": releases_url,
             "width": WIDTH,
             "height": HEIGHT,
         },

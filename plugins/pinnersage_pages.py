@@ -91,7 +91,12 @@ def days() -> Response:
     from pinnersage import history
 
     return page(
-        history.render(history.read(settings()), day_url="days/{day}", runbook_url="runbook")
+        history.render(
+            history.read(settings()),
+            day_url="days/{day}",
+            runbook_url="runbook",
+            releases_url="releases",
+        )
     )
 
 

@@ -26,12 +26,6 @@ class PinnersageReports(AirflowPlugin):
             "url_route": "quality",
         },
         {
-            "name": "Releases",
-            "href": f"{ROOT}/pinnersage/releases",
-            "destination": "nav",
-            "url_route": "releases",
-        },
-        {
             "name": "Quality report",
             "href": f"{ROOT}/pinnersage/run?dag_id={{DAG_ID}}&run_id={{RUN_ID}}",
             "destination": "dag_run",

@@ -250,6 +250,8 @@ def test_a_days_evaluation_leads_to_all_days(servers, tokens):
     answer = Answer(servers, f"/pinnersage/releases/{DAY}", **reader(tokens))
     assert EVALUATED.title in answer.text
     assert 'href="../releases"' in answer.text
+    days = Answer(servers, "/pinnersage/days", **reader(tokens))
+    assert 'href="releases"' in days.text, "what the menu opens leads on"
 
 
 def test_a_run_without_a_report_says_so(servers, tokens):
