@@ -14,7 +14,7 @@ from pinnersage.evaluate.cases import Cases
 from pinnersage.evaluate.histories import Flags, Integers, Model, Represented, Vectors
 from pinnersage.evaluate.metrics import Lists, Ranks, Sums, Which
 from pinnersage.evaluate.policies import Policy, ask
-from pinnersage.evaluate.retrieval import Protocol
+from pinnersage.evaluate.retrieval import Protocol, together
 from pinnersage.retrieve import generator
 
 WHICH: tuple[Which, ...] = ("all", "new", "repeats")
@@ -35,8 +35,7 @@ def others(cases: Cases, n_pins: int, user_ids: list[int | str], seed: int) -> L
         allowed = np.delete(np.arange(n_pins), rows)
         n = PER_ACTION * rows.size if allowed.size else 0
         lists.append(allowed[rng.integers(0, max(allowed.size, 1), n)])
-    offsets = np.concatenate([[0], np.cumsum([rows.size for rows in lists])]).astype(np.intp)
-    return Lists(offsets, np.concatenate([np.empty(0, np.intp), *lists]))
+    return together(lists)
 
 
 def ranks(

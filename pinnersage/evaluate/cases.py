@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from pinnersage.evaluate.histories import Histories, Integers, gathered
+from pinnersage.evaluate.histories import Histories, Integers, gathered, offsets_of
 from pinnersage.evaluate.log import Log
 
 DAY_US = 86_400_000_000
@@ -193,8 +193,3 @@ def _together(parts: Sequence[Histories]) -> Histories:
     joined = {name: np.concatenate([getattr(p, name) for p in parts]) for name in Histories._fields}
     sizes = np.concatenate([np.diff(part.offsets) for part in parts])
     return Histories(**(joined | {"offsets": offsets_of(sizes)}))
-
-
-def offsets_of(sizes: Integers) -> Integers:
-    """Return where each of some lists begins, put one after another."""
-    return np.concatenate([[0], np.cumsum(sizes)]).astype(np.intp)

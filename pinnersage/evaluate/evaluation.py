@@ -24,6 +24,7 @@ from pinnersage.evaluate import (
     metrics,
     next_action,
     paper,
+    report,
     retrieval,
     tables,
     threshold,
@@ -45,7 +46,6 @@ from pinnersage.evaluate.retrieval import Key, Protocol, Retrieval
 from pinnersage.evaluate.search import Exact
 from pinnersage.evaluate.tables import Frame, Measured
 from pinnersage.evaluate.tuning import Tuned
-from pinnersage.stores.lake import canonical
 from pinnersage.version import __version__
 
 Progress = Callable[[str], None]
@@ -478,7 +478,7 @@ class Evaluation:
     def _about(self, **found: Any) -> EvaluationReport:
         """Return the report: what was found, and on what."""
         asked, matrix = self.settings.evaluation, self.log.matrix
-        report = EvaluationReport(
+        made = EvaluationReport(
             title=f"Evaluation, {self.span.test[0]} to {self.span.test[1]}",
             code_version=__version__,
             libraries=versions_of_libraries(NETWORKS if asked.sequence_models else ()),
@@ -506,8 +506,7 @@ class Evaluation:
             left_out=in_words(self.log.left_out) | self.test.left_out,
             **found,
         )
-        data = canonical(report.model_dump(mode="json"))
-        return report.model_copy(update={"version": hashlib.sha256(data).hexdigest()[:16]})
+        return report.stamped(made)
 
     def _notes(self) -> list[str]:
         """Return what a reader must know."""

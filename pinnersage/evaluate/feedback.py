@@ -16,8 +16,8 @@ import numpy as np
 from scipy.optimize import minimize
 
 from pinnersage.evaluate import cases
-from pinnersage.evaluate.cases import DAY_US, offsets_of
-from pinnersage.evaluate.histories import Floats, Histories, Integers, Represented
+from pinnersage.evaluate.cases import DAY_US
+from pinnersage.evaluate.histories import Floats, Histories, Integers, Represented, offsets_of
 from pinnersage.evaluate.log import Log
 from pinnersage.evaluate.metrics import Which, chosen, counted
 from pinnersage.evaluate.models import PinnerSage

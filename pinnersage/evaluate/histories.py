@@ -68,6 +68,11 @@ class Model(Protocol):
         """Take in what happened before a moment; called after each test day, in order."""
 
 
+def offsets_of(sizes: Integers) -> Integers:
+    """Return where each of some lists begins, put one after another."""
+    return np.concatenate([[0], np.cumsum(sizes)]).astype(np.intp)
+
+
 def gathered(begins: Integers, sizes: Integers) -> tuple[Integers, Integers]:
     """Return the offsets of ranges put one after another, and each place that they hold.
 
@@ -80,5 +85,5 @@ def gathered(begins: Integers, sizes: Integers) -> tuple[Integers, Integers]:
     -------
     tuple of intp[n + 1] and intp[sum of sizes]
     """
-    offsets = np.concatenate([[0], np.cumsum(sizes)]).astype(np.intp)
+    offsets = offsets_of(sizes)
     return offsets, np.arange(offsets[-1]) + np.repeat(begins - offsets[:-1], sizes)

@@ -21,7 +21,7 @@ from pinnersage.evaluate.retrieval import Key, Retrieval
 from pinnersage.stores.disk import write_atomically
 
 BROKEN = (zipfile.BadZipFile, zlib.error, NotImplementedError, ValueError, KeyError, EOFError)
-"""What reading a damaged file may end in."""
+"""What reading a damaged archive may end in; the third is of a compression that is none."""
 
 
 class Kept:

@@ -20,7 +20,7 @@ import pyarrow.compute as pc
 from pinnersage import extract, queries, stage
 from pinnersage.config import Settings
 from pinnersage.errors import ConfigError, DataError
-from pinnersage.evaluate.histories import Integers, Vectors, gathered
+from pinnersage.evaluate.histories import Integers, Vectors, gathered, offsets_of
 from pinnersage.stores import embeddings, open_lake
 from pinnersage.stores.embeddings import Embeddings
 from pinnersage.stores.lake import Lake
@@ -186,7 +186,7 @@ def _together(parts: list[Log]) -> Log:
     sizes = np.concatenate([np.diff(part.offsets) for part in parts])
     return parts[0]._replace(
         user_ids=pa.concat_arrays([part.user_ids for part in parts]),
-        offsets=np.concatenate([[0], np.cumsum(sizes)]).astype(np.intp),
+        offsets=offsets_of(sizes),
         rows=np.concatenate([part.rows for part in parts]),
         times_us=np.concatenate([part.times_us for part in parts]),
     )

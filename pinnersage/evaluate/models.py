@@ -13,7 +13,14 @@ import numpy.typing as npt
 
 from pinnersage.evaluate import clusterers
 from pinnersage.evaluate.clusterers import Clusterer, Embedding
-from pinnersage.evaluate.histories import Floats, Histories, Integers, Represented, Vectors
+from pinnersage.evaluate.histories import (
+    Floats,
+    Histories,
+    Integers,
+    Represented,
+    Vectors,
+    offsets_of,
+)
 from pinnersage.model import UserClusters, cluster_users
 
 SHORT = 1e-6
@@ -119,8 +126,8 @@ def one_each(
     """Return users of one vector each, in their order; of none where they are not ``there``."""
     n = len(vectors)
     none = np.full(n, -1, np.intp)
-    each = np.ones(n, np.intp) if there is None else there
-    offsets = np.concatenate([[0], np.cumsum(each)]).astype(np.intp)
+    each = np.ones(n, np.intp) if there is None else there.astype(np.intp)
+    offsets = offsets_of(each)
     return Represented(offsets, vectors, np.ones(n), none if rows is None else rows)
 
 
@@ -159,7 +166,7 @@ def by_cluster(histories: Histories, clusters: UserClusters) -> tuple[Integers, 
     of = cluster_of_actions(histories, clusters)
     order = np.argsort(of, kind="stable")
     sizes = np.bincount(of, minlength=clusters.medoids.size)
-    return order, np.concatenate([[0], np.cumsum(sizes)]).astype(np.intp)
+    return order, offsets_of(sizes)
 
 
 @dataclass(frozen=True)

@@ -87,16 +87,17 @@ def accuracy(
 ) -> dict[str, dict[Which, Sums]]:
     """Return each model's accuracy on some kinds of actions, an entry a moment.
 
-    The proportion of action pins whose cosine to the nearest of the user's vectors is at least
+    As for Relevance, with the user's vectors in place of candidates: the proportion of action pins
+    whose cosine to the nearest of the user's vectors is at least
     ``threshold``. For a model of one vector that is Table 1; for a model of many, an oracle's
     answer, which picks the vector after it has seen the pin.
     """
     masks = {which: metrics.counted(moments.targets.new, which) for which in kinds}
     found = {}
     for name, model in models.items():
-        near = nearest(model, moments, matrix) >= threshold
+        best = nearest(model, moments, matrix)
         found[name] = {
-            which: metrics.proportion(near, moments.targets.offsets, mask)
+            which: metrics.relevance(best, moments.targets, mask, threshold)
             for which, mask in masks.items()
         }
     return found

@@ -23,6 +23,7 @@ from pydantic import BaseModel, ConfigDict
 
 from pinnersage import synthetic
 from pinnersage.evaluate import threshold
+from pinnersage.evaluate.cases import DAY_US
 from pinnersage.evaluate.clusterers import complete, hdbscan, kmeans, label, summarise, unit
 from pinnersage.evaluate.histories import Floats, Histories, Integers, Represented, Vectors
 from pinnersage.model import cluster_users
@@ -36,7 +37,6 @@ CUTS = tuple(round(0.125 * 2 ** (step / 3), 3) for step in range(16))
 SIZES = (2, 3, 5)
 """Smallest clusters that HDBSCAN is tried with."""
 K = 5
-_DAY_US = 86_400_000_000
 _FIRST_DAY = date(2026, 1, 1)
 
 Flags = npt.NDArray[np.bool_]
@@ -202,13 +202,13 @@ def read(world: synthetic.World, folder: Path, blur: float = 0.0) -> Truth:
     histories = Histories(
         np.concatenate([[0], np.cumsum(np.bincount(users))]).astype(np.intp),
         rows,
-        (now_us - at_us) / _DAY_US,
+        (now_us - at_us) / DAY_US,
         (ids - synthetic.USER_BASE).astype(np.intp),
         np.full(ids.size, now_us),
     )
     interests = pq.read_table(folder / "interests.parquet")
     interests = interests.filter(pc.is_in(interests["user_id"], pa.array(ids)))
-    of_interest = _of_interest(interests, ids, names, users, topics[rows], at_us // _DAY_US)
+    of_interest = _of_interest(interests, ids, names, users, topics[rows], at_us // DAY_US)
     matrix = np.load(folder / "embeddings.npy").astype(np.float32)
     return Truth(histories, blurred(matrix, blur, world.seed), topics, of_interest)
 

@@ -15,7 +15,7 @@ from pinnersage import parallel
 from pinnersage.errors import DataError
 from pinnersage.evaluate import metrics
 from pinnersage.evaluate.cases import Cases, Targets
-from pinnersage.evaluate.histories import Integers, Model, Represented, Vectors
+from pinnersage.evaluate.histories import Integers, Model, Represented, Vectors, offsets_of
 from pinnersage.evaluate.metrics import Lists, Sums, Which
 from pinnersage.evaluate.policies import BUDGETS, Budget, Policy, ask, candidates
 from pinnersage.evaluate.search import Searcher
@@ -213,7 +213,7 @@ def of_users(found: Retrieval) -> dict[str, Sums]:
 
 def together(lists: Sequence[Integers]) -> Lists:
     """Return lists of rows as one."""
-    offsets = np.concatenate([[0], np.cumsum([rows.size for rows in lists])]).astype(np.intp)
+    offsets = offsets_of(np.array([rows.size for rows in lists], np.intp))
     return Lists(offsets, np.concatenate([np.empty(0, np.intp), *lists]))
 
 

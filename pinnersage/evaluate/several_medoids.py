@@ -10,8 +10,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pinnersage.evaluate.cases import offsets_of
-from pinnersage.evaluate.histories import Floats, Histories, Integers, Represented, Vectors
+from pinnersage.evaluate.histories import (
+    Floats,
+    Histories,
+    Integers,
+    Represented,
+    Vectors,
+    offsets_of,
+)
 from pinnersage.evaluate.models import Fixed, PinnerSage, by_cluster
 
 NEAR = 1e-6

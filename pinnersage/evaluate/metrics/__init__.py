@@ -1,7 +1,7 @@
 """Metrics: what an offline experiment measures, a number a case (sections 3 and 5.3).
 
     sums           what a measure gives, and which targets it counts
-    retrieval      Relevance, Recall, hit rate, nDCG, MRR; accuracy on the next action
+    retrieval      Relevance, Recall, hit rate, nDCG, MRR
     ranking        the paper's R-Precision and Reciprocal Rank, actions against impressions
     diversity      how unlike candidates are, how many pins come at all, how spread interests are
     false_matches  what a cosine threshold means for some embeddings
@@ -19,7 +19,6 @@ from pinnersage.evaluate.metrics.diversity import (
 from pinnersage.evaluate.metrics.false_matches import false_match_rate, threshold_for
 from pinnersage.evaluate.metrics.ranking import Ranks, r_precision, ranks, reciprocal_rank
 from pinnersage.evaluate.metrics.retrieval import (
-    accuracy,
     best_cosines,
     hit_rate,
     mrr,
@@ -28,7 +27,7 @@ from pinnersage.evaluate.metrics.retrieval import (
     recall,
     relevance,
 )
-from pinnersage.evaluate.metrics.sums import Flat, Lists, Sums, Which, chosen, counted, proportion
+from pinnersage.evaluate.metrics.sums import Flat, Lists, Sums, Which, chosen, counted
 
 __all__ = [
     "Flat",
@@ -36,7 +35,6 @@ __all__ = [
     "Ranks",
     "Sums",
     "Which",
-    "accuracy",
     "best_cosines",
     "chosen",
     "counted",
@@ -49,7 +47,6 @@ __all__ = [
     "mrr",
     "ndcg",
     "places",
-    "proportion",
     "r_precision",
     "ranks",
     "recall",

@@ -155,22 +155,6 @@ def mrr(found: Integers, targets: Flat, mask: Flags) -> Sums:
     return mean(1 / (1 + first), there)
 
 
-def accuracy(cosines: Cosines, mask: Flags, threshold: float) -> Sums:
-    """Return accuracy on the next action (section 3, Table 1).
-
-    Parameters
-    ----------
-    cosines : float[n]
-        Of each case's user embedding to the pin that the user acted on next. An oracle's is the
-        nearest of its embeddings; minus infinity for a user who has none.
-    mask : bool[n]
-        Cases whose next action counts.
-    threshold : float
-        Accurate is a cosine of at least this, as for Relevance; the paper's is 0.8.
-    """
-    return mean((numbers(cosines, "cosines") >= float(threshold)).astype(np.float64), mask)
-
-
 def _within(found: Integers, k: int) -> Flags:
     if k < 1:
         raise ConfigError(f"k is {k}: candidates are judged by the first 1 or more.")

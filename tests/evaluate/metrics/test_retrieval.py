@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 from pinnersage.errors import ConfigError, DataError
 from pinnersage.evaluate.metrics import (
     Lists,
-    accuracy,
     best_cosines,
     hit_rate,
     mrr,
@@ -207,14 +206,6 @@ def test_recall_ndcg_mrr_and_hit_rate_equal_those_of_ranx():
         np.testing.assert_allclose(ours[name], theirs[name], rtol=1e-12, err_msg=name)
 
 
-def test_accuracy_is_the_share_of_next_actions_near_the_embedding():
-    cosines = np.array([0.9, 0.8, 0.5, -np.inf, 1.0], np.float64)
-    made = accuracy(cosines, np.array([True, True, True, True, False]), 0.8)
-    assert made.hits.tolist() == [1, 1, 0, 0, 0]
-    assert made.counts.tolist() == [1, 1, 1, 1, 0]
-    assert made.value == 0.5
-
-
 def test_no_case_at_all_has_no_value():
     none = Lists(np.zeros(1, np.intp), np.empty(0, np.intp))
     found = places(none, none)
@@ -251,5 +242,3 @@ def test_a_broken_embedding_is_refused_and_does_not_count_as_far():
     best = best_cosines(Lists(np.array([0, 1]), np.array([4])), pins, matrix)
     with pytest.raises(DataError, match="best cosines are not numbers"):
         relevance(best, pins, np.array([True]), 0.8)
-    with pytest.raises(DataError, match="cosines are not numbers"):
-        accuracy(np.array([np.nan]), np.array([True]), 0.8)
