@@ -151,14 +151,14 @@ def keep(path: Path, make: Callable[[], str]) -> None:
 # --- up and down -----------------------------------------------------------------------------
 
 
-def up(env: dict[str, str], port: int | None, patience: float) -> None:
+def up(env: dict[str, str], port: int | None, service: int | None, patience: float) -> None:
     """Start the components, wait until all are healthy, and say where everything is."""
     prepare(env)
     home = Path(env["AIRFLOW_HOME"])
     with locked(home / "up.lock"):
         record = running(home)
         if record is None:
-            record = start(env, port)
+            record = start(env, port, service)
         await_health(home, record, patience)
     print(f"Airflow is up:  http://127.0.0.1:{record['port']}")
     print(f"  log in as     admin or viewer; passwords in {home}/secrets/passwords.json")
@@ -171,11 +171,11 @@ def up(env: dict[str, str], port: int | None, patience: float) -> None:
     print("  stop          make down")
 
 
-def start(env: dict[str, str], port: int | None) -> dict[str, Any]:
+def start(env: dict[str, str], port: int | None, service: int | None) -> dict[str, Any]:
     """Start the components in a session of their own; returns and leaves its record."""
     home = Path(env["AIRFLOW_HOME"])
     port = port or free_port()
-    service = service_port(env)
+    service = (service or free_port(8100, 8199)) if may_serve(env) else 0
     log = home / "up.log"
     env = env | {
         SERVICE: str(service),
@@ -207,21 +207,21 @@ def start(env: dict[str, str], port: int | None) -> dict[str, Any]:
     return record
 
 
-def service_port(env: dict[str, str]) -> int:
-    """Where to serve what is live, with a key for whoever reads the secrets; 0: nothing is set up.
+def may_serve(env: dict[str, str]) -> bool:
+    """Tell whether there is what can be served, and see to a key for whoever reads the secrets.
 
     Whoever has no settings yet has nothing to serve: ``pinnersage init`` makes them.
     """
     home, secret = Path(env["PINNERSAGE_HOME"]), Path(env["AIRFLOW_HOME"]) / "secrets/service_key"
     if not (home / "pinnersage.toml").is_file():
-        return 0
+        return False
     if not secret.exists():
         command = [str(PINNERSAGE), "add-key", f"make-up-{secrets.token_hex(3)}"]
         made = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
         if made.returncode:
             raise SystemExit(made.stderr.strip())
         secret.write_text(made.stdout.strip() + "\n")
-    return free_port(8100, 8199)
+    return True
 
 
 def components() -> None:
@@ -430,7 +430,7 @@ def free_port(first: int = 8080, last: int = 8099) -> int:
             except OSError:
                 continue
             return port
-    raise SystemExit(f"No free port between {first} and {last}; name one with --port.")
+    raise SystemExit(f"No free port between {first} and {last}; name one (--port, --service-port).")
 
 
 @contextmanager
@@ -456,6 +456,7 @@ def main() -> None:
         commands.add_parser(name)
     starting = commands.add_parser("up")
     starting.add_argument("--port", type=int, help="default: the first free one from 8080")
+    starting.add_argument("--service-port", type=int, help="default: the first free one from 8100")
     starting.add_argument("--patience", type=float, default=180, help="seconds to wait for health")
     testing = commands.add_parser("test-run")
     testing.add_argument("dag")
@@ -471,7 +472,7 @@ def main() -> None:
         case "prepare":
             prepare(env)
         case "up":
-            up(env, args.port, args.patience)
+            up(env, args.port, args.service_port, args.patience)
         case "components":
             components()
         case "down":

@@ -8,7 +8,6 @@ Everything goes through scripts/airflow_runtime.py, as `make` does. A world has 
 import json
 import os
 import shutil
-import socket
 import subprocess
 import sys
 import time
@@ -22,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from machines import broker, postgres  # noqa: F401 (fixtures)
+from machines import broker, free_port, postgres  # noqa: F401 (fixtures)
 
 ROOT = Path(__file__).resolve().parents[2]
 RUNTIME = ROOT / "scripts" / "airflow_runtime.py"
@@ -97,11 +96,10 @@ class World:
     @contextmanager
     def servers(self) -> Iterator["Servers"]:
         """The real scheduler, DAG processor and API server, until the block ends."""
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = probe.getsockname()[1]
+        # Both named: two tests at once would find the same first free port.
+        port, service = free_port(), free_port()
         try:
-            self.runtime("up", "--port", str(port))
+            self.runtime("up", "--port", str(port), "--service-port", str(service))
             yield Servers(self, f"http://127.0.0.1:{port}")
         finally:
             self.runtime("down")
