@@ -41,10 +41,12 @@ NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 _ROOT = r"^(s3://[^/@?#]+(/[^/@?#]+)*)?$"
 _ARM = r"^[a-z0-9][a-z0-9_-]{0,39}$"
 _EXPERIMENT = r"^([a-z0-9][a-z0-9_-]{0,79})?$"
+_TOPIC = r"^[A-Za-z0-9._-]{1,200}$"
 _NAME = "{} lower-case letters, digits, - and _, with a letter or a digit first"
 _IN_WORDS = {
     _ROOT: "empty, or s3://bucket/prefix",
     _ARM: _NAME.format("1 to 40"),
+    _TOPIC: "1 to 200 letters, digits, dots, - and _",
     _EXPERIMENT: f"empty, or {_NAME.format('1 to 80')}",
 }
 """What a text must be, where an error says it."""
@@ -230,6 +232,31 @@ class ServiceConfig(Section):
     """Whether a request must show a key; ``pinnersage add-key NAME`` makes one."""
 
 
+class OnlineConfig(Section):
+    """What users do today, and how it reaches what they are shown (paper, section 4.2)."""
+
+    source: Literal["http", "redis", "kafka"] = "http"
+    """Where events come from: posts to the service, Redis Streams, or Kafka (extra ``kafka``)."""
+    max_actions: Annotated[int, Field(ge=1, le=1000)] = 20
+    """Latest actions of a user that are kept, and so count beside the stored clusters."""
+    keep_days: Positive = 7.0
+    """Days after which an action counts no more, whatever is live; enforced where it is read."""
+    max_ahead_seconds: NonNegative = 60.0
+    """How far an event may lie ahead of this machine's clock; one further ahead is refused."""
+    url: str = ""
+    """For ``redis``: the server of the streams. Empty: the variable REDIS_URL."""
+    brokers: str = ""
+    """For ``kafka``: host:port of one or more brokers, with commas between."""
+    topic: Annotated[str, Field(pattern=_TOPIC)] = "pinnersage-events"
+    """For ``kafka``: the topic; what is refused goes to the one with ``-dead`` at its end."""
+    n_shards: Annotated[int, Field(ge=1, le=1024)] = 4
+    """For ``redis``: streams that users are spread over; as many consumers may work at once."""
+    batch: Annotated[int, Field(ge=1, le=10_000)] = 500
+    """Events that a consumer takes at a time."""
+    max_backlog: PositiveInt = 1_000_000
+    """For ``redis``: events that wait; beyond, posts are answered 503 until consumers catch up."""
+
+
 CONTROL = "control"
 """The arm that the others are compared with."""
 PLACES = 10_000
@@ -381,6 +408,7 @@ class Settings(BaseSettings):
     keyvalue: KeyValueConfig = KeyValueConfig()
     retrieval: RetrievalConfig = RetrievalConfig()
     service: ServiceConfig = ServiceConfig()
+    online: OnlineConfig = OnlineConfig()
     experiment: ExperimentConfig = ExperimentConfig()
     features: FeaturesConfig = FeaturesConfig()
     evaluation: EvaluationConfig = EvaluationConfig()

@@ -7,47 +7,15 @@ names the release it comes from.
 from datetime import date, datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, field_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator
 
 from pinnersage.config import Allocation
-from pinnersage.stores.packing import MAX_KEY_BYTES
+from pinnersage.ids import Id, IdText, PlainId, as_utf8, no_text
 
 MAX_EXCLUDED = 1_000
-MAX_DIGITS = 100
 MAX_DRAW = 2**31 - 1
 
 
-def as_utf8(text: str) -> str:
-    """Refuse a text that cannot be an id."""
-    try:
-        size = len(text.encode())
-    except UnicodeEncodeError as error:
-        raise ValueError("no text in UTF-8") from error
-    if size > MAX_KEY_BYTES:
-        raise ValueError(f"{size:,} bytes as UTF-8 (limit {MAX_KEY_BYTES})")
-    return text
-
-
-def no_text(value: object) -> object:
-    """Refuse what would be taken for a number and is none."""
-    if isinstance(value, str | bool):
-        raise ValueError("no number")  # noqa: TRY004 (pydantic's protocol)
-    return value
-
-
-def not_too_long(value: int) -> int:
-    """Refuse a number that is no id of anybody's."""
-    if abs(value) >= 10**MAX_DIGITS:
-        raise ValueError(f"more than {MAX_DIGITS} digits")
-    return value
-
-
-IdText = Annotated[str, Field(min_length=1, max_length=MAX_KEY_BYTES), AfterValidator(as_utf8)]
-Id = Annotated[
-    IdText | Annotated[int, BeforeValidator(no_text), AfterValidator(not_too_long)],
-    Field(union_mode="left_to_right"),
-]
-PlainId = int | str
 Topic = Annotated[str, Field(min_length=1, max_length=200), AfterValidator(as_utf8)]
 Draw = Annotated[
     int,
