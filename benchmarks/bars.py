@@ -145,6 +145,20 @@ def serving(facts: Facts) -> Iterator[Bar]:
     )
 
 
+def online(facts: Facts) -> Iterator[Bar]:
+    """An update, and an event through the streams."""
+    yield Bar("online update of one user, 99 of 100 below, ms", 5, False, facts["update_ms"]["p99"])
+    streams = facts["streams"]
+    if streams:
+        yield Bar(
+            f"posted event counted in recommendations at {streams['rate']:.0f} events/s, "
+            "99 of 100 below, ms",
+            50,
+            False,
+            streams["reflected_ms"]["p99"],
+        )
+
+
 BARS: dict[str, Callable[[Any], Iterable[Bar]]] = {
     "kernels": kernels,
     "large": large,
@@ -156,4 +170,5 @@ BARS: dict[str, Callable[[Any], Iterable[Bar]]] = {
     "indexing": indexing,
     "retrieval": retrieval,
     "serving": serving,
+    "online": online,
 }

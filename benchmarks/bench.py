@@ -25,7 +25,7 @@ HERE = Path(__file__).parent
 FACTS = HERE / "results.json"
 SUBJECTS = (
     "kernels", "large", "scaling", "start", "keyvalue", "staging", "days", "indexing", "retrieval",
-    "serving", "costs", "recovery",
+    "serving", "online", "costs", "recovery",
 )  # fmt: skip
 SCALES = ("tiny", "quick", "usual", "full")
 

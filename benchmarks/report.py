@@ -437,6 +437,40 @@ def serving(facts: Facts) -> str:
     )
 
 
+def online(facts: Facts) -> str:
+    """Updates and streams."""
+    one = facts["update_ms"]
+    parts = [
+        "## Online",
+        (
+            f"One user's clusters brought up to date: {facts['clusters']} clusters and "
+            f"{facts['actions']} actions of {facts['d']} dimensions, vectors in a file of "
+            f"{facts['pins']:,}: {digits(one['p50'])} ms, 99 of 100 below {digits(one['p99'])} ms."
+        ),
+    ]
+    streams = facts["streams"]
+    if not streams:
+        return "\n\n".join([*parts, "No redis-server here: streams were not measured."])
+    seen = streams["reflected_ms"]
+    parts += [
+        (
+            "Through Redis Streams (`appendfsync always`), service, consumer, server and who posts "
+            f"on one machine, at {streams['rate']:.0f} events a second with bursts of five times "
+            f"that, late and doubled ones: from posting an event to the end of the first answer "
+            f"that counts it {digits(seen['p50'])} ms, 99 % of {streams['probes']:,} below "
+            f"{digits(seen['p99'])} ms. A burst of {streams['burst']:,} events:"
+        ),
+        table(
+            ["consumers", "seconds until none waits", "events/s"],
+            (
+                [n, digits(way["seconds"]), f"{way['events_a_second']:,}"]
+                for n, way in streams["drained"].items()
+            ),
+        ),
+    ]
+    return "\n\n".join(parts)
+
+
 def search_cells(one: Facts) -> list[str]:
     """What searches found, and how long they took."""
     recalls = [f"{one[name]:.3f}" for name in ("recall_at_50", "recall_at_depth")]
@@ -454,6 +488,7 @@ SECTIONS: dict[str, Callable[[Any], str]] = {
     "indexing": indexing,
     "retrieval": retrieval,
     "serving": serving,
+    "online": online,
     "costs": costs,
     "recovery": recovery,
 }

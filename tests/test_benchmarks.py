@@ -14,7 +14,7 @@ import pytest
 FOLDER = Path(__file__).resolve().parents[1] / "benchmarks"
 SUBJECTS = (
     "kernels", "large", "scaling", "start", "keyvalue", "staging", "days", "indexing", "retrieval",
-    "serving", "costs", "recovery",
+    "serving", "online", "costs", "recovery",
 )  # fmt: skip
 
 

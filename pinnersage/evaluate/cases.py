@@ -108,7 +108,7 @@ def of_days(log: Log, days: Sequence[date], window_days: int) -> Cases:
     return Cases(
         days=tuple(days),
         day=np.repeat(np.arange(len(days)), [part.n for part in parts]),
-        histories=_together([part.histories for part in parts]),
+        histories=together([part.histories for part in parts]),
         targets=Targets(
             offsets=offsets_of(np.concatenate([np.diff(p.targets.offsets) for p in parts])),
             rows=np.concatenate([p.targets.rows for p in parts]),
@@ -129,7 +129,7 @@ def _of_day(log: Log, day: date, window_days: int) -> Cases:
     )
     acted = end > begin
     users = np.flatnonzero(acted & (begin > first))
-    seen = _seen(log, users, begin[users])
+    seen = seen_before(log, users, begin[users])
     return Cases(
         days=(day,),
         day=np.zeros(users.size, np.intp),
@@ -159,7 +159,7 @@ def places_at(log: Log, moment_us: int) -> Integers:
     return (log.offsets[:-1] + np.diff(earlier[log.offsets])).astype(np.intp)
 
 
-def _seen(log: Log, users: Integers, begin: Integers) -> Seen:
+def seen_before(log: Log, users: Integers, begin: Integers) -> Seen:
     """Return the pins that users acted on before some places of the log, by row."""
     offsets, places = gathered(log.offsets[users], begin - log.offsets[users])
     cases = np.repeat(np.arange(users.size), np.diff(offsets))
@@ -170,7 +170,7 @@ def _seen(log: Log, users: Integers, begin: Integers) -> Seen:
 
 def targets_of(log: Log, users: Integers, begin: Integers, end: Integers) -> Targets:
     """Return what users did in ranges of the log, each pin once; new is what was never before."""
-    return _targets(log, users, begin, end, _seen(log, users, begin))
+    return _targets(log, users, begin, end, seen_before(log, users, begin))
 
 
 def _targets(log: Log, users: Integers, begin: Integers, end: Integers, seen: Seen) -> Targets:
@@ -188,7 +188,7 @@ def _targets(log: Log, users: Integers, begin: Integers, end: Integers, seen: Se
     )
 
 
-def _together(parts: Sequence[Histories]) -> Histories:
+def together(parts: Sequence[Histories]) -> Histories:
     """Return some histories as one."""
     joined = {name: np.concatenate([getattr(p, name) for p in parts]) for name in Histories._fields}
     sizes = np.concatenate([np.diff(part.offsets) for part in parts])

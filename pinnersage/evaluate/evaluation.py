@@ -29,6 +29,7 @@ from pinnersage.evaluate import (
     tables,
     threshold,
     tuning,
+    within_day,
     words,
 )
 from pinnersage.evaluate import log as logs
@@ -38,8 +39,8 @@ from pinnersage.evaluate.kept import Kept, code_digest
 from pinnersage.evaluate.lineup import Entry
 from pinnersage.evaluate.log import Log
 from pinnersage.evaluate.metrics import Lists
-from pinnersage.evaluate.models import EveryPin, Grouped
-from pinnersage.evaluate.policies import BUDGETS, PAPER, POLICIES, Budget, Policy
+from pinnersage.evaluate.models import EveryPin, Grouped, PinnerSage
+from pinnersage.evaluate.policies import BUDGETS, PAPER, POLICIES, SINGLE, Budget, Policy
 from pinnersage.evaluate.popular import Popular
 from pinnersage.evaluate.results import Choice, Contrast, EvaluationReport, Table, Training
 from pinnersage.evaluate.retrieval import Key, Protocol, Retrieval
@@ -212,6 +213,7 @@ class Evaluation:
             ]
             made.append(self._policy_table(entries[0], found, budget, tuned))
         made += self._ranking_tables(entries, tuned)
+        made += self._within_day(tuned)
         last_pin, main = found[entries[0].name], found[lineup.MAIN]
         chosen = found[lineup.chosen_name(tuned)].measured[Key(tuned.policy.name, "equal cost")]
         base = last_pin.measured[Key(entries[0].policies[0].name, "equal cost")]
@@ -451,6 +453,38 @@ class Evaluation:
         )
         sums = candidate_ranking.measured(ranked, self.test.targets.new)
         return Measured(name, "" if entry.single else asked.name, sums, entry.single)
+
+    def _within_day(self, tuned: Tuned) -> list[Table]:
+        """Return what online updates are worth later on the same day; nothing where none is."""
+        days, n_latest = logs.days_between(*self.span.test), self.settings.online.max_actions
+        moments = within_day.of_days(self.log, days, self.settings.model.window_days)
+        if not moments.n:
+            return []
+        plain = PinnerSage(
+            self.log.matrix,
+            tuned.merge_threshold,
+            tuned.decay_per_day,
+            threads=self.threads,
+            name="Batch alone",
+        )
+        online = within_day.Online(plain, self.log, n_latest)
+        models: list[tuple[Model, Policy]] = [
+            (plain, tuned.policy),
+            (within_day.LatestPin(self.log), SINGLE),
+            (online, tuned.policy),
+        ]
+        protocol = self.protocol._replace(budgets=("equal candidates",))
+        known, found = f"{tuned.merge_threshold}: {tuned.decay_per_day}", {}
+        for model, policy in models:
+            self.progress(f"measuring within the day: {model.name}")
+            measured = self.kept(
+                f"within the day: {model.name}: {known}: {policy.name}: {n_latest}",
+                lambda model=model, policy=policy: retrieval.run(
+                    model, moments, self.user_ids, self.searcher, (policy,), protocol
+                ),
+            )
+            found[model.name] = measured.measured[Key(policy.name, "equal candidates")]
+        return [within_day.table(found, moments, tuned.policy.name, n_latest, self.seed)]
 
     def _choice(self, tuned: Tuned) -> Choice:
         """Return what was chosen, with the rule that needs no future beside it."""
