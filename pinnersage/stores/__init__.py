@@ -14,6 +14,7 @@ if TYPE_CHECKING:  # a builder's child process imports this package and needs no
     from pinnersage.stores.keyvalue import KeyValueStore
     from pinnersage.stores.lake import Lake
     from pinnersage.stores.neighbours import Neighbours
+    from pinnersage.stores.states import States
     from pinnersage.stores.storage import Storage
     from pinnersage.stores.vectors import VectorStore
 
@@ -45,6 +46,17 @@ def open_keyvalue(settings: "Settings") -> "KeyValueStore":
     from pinnersage.stores.redis_store import RedisStore  # noqa: PLC0415
 
     return RedisStore(redis_url(settings))
+
+
+def open_states(settings: "Settings") -> "States":
+    """Return the online states, in the kind of store that the profiles are in."""
+    if settings.keyvalue.store == "lmdb":
+        from pinnersage.stores.lmdb_states import LmdbStates  # noqa: PLC0415 (only the one in force)
+
+        return LmdbStates(settings.home / "stores" / "online")
+    from pinnersage.stores.redis_states import RedisStates  # noqa: PLC0415
+
+    return RedisStates(redis_url(settings))
 
 
 def open_neighbours(settings: "Settings") -> "Neighbours":

@@ -21,7 +21,7 @@ from pinnersage.stores.keyvalue import Item, KeyValueReader, batches, repeated
 from pinnersage.stores.versions import Shelf
 
 # Address space, not disk: the file grows with what is written.
-_MAP_BYTES = 1 << 40
+MAP_BYTES = 1 << 40
 _DATA = "data.mdb"
 _BATCH = 20_000
 
@@ -179,19 +179,19 @@ def _unreadable(path: Path, error: Exception) -> DataError:
 
 
 def _fill(aside: Aside, version: str, items: Iterable[Item], root: Path) -> int:
-    with _lmdb_errors(root):
+    with lmdb_errors(root):
         environment = lmdb.open(
-            str(aside.path), map_size=_MAP_BYTES, lock=False, sync=False, metasync=False
+            str(aside.path), map_size=MAP_BYTES, lock=False, sync=False, metasync=False
         )
     count = 0
     try:
         for batch in batches(items, _BATCH):
-            with _lmdb_errors(root), environment.begin(write=True) as transaction:
+            with lmdb_errors(root), environment.begin(write=True) as transaction:
                 _, added = transaction.cursor().putmulti(batch, dupdata=False, overwrite=False)
             if added != len(batch):
                 raise repeated(version, len(batch) - added)
             count += added
-        with _lmdb_errors(root):
+        with lmdb_errors(root):
             environment.sync(True)
     finally:
         environment.close()
@@ -199,7 +199,8 @@ def _fill(aside: Aside, version: str, items: Iterable[Item], root: Path) -> int:
 
 
 @contextmanager
-def _lmdb_errors(root: Path) -> Iterator[None]:
+def lmdb_errors(root: Path) -> Iterator[None]:
+    """Turn what LMDB cannot write into this project's errors."""
     try:
         yield
     except lmdb.Error as error:

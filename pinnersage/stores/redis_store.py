@@ -58,7 +58,7 @@ class RedisStore:
     def write(self, version: str, items: Iterable[Item], about: Mapping[str, object]) -> int:
         """See ``KeyValueStore``; a server that is away or full is a ``TransientError``."""
         check_name(version)
-        with _redis_errors(self.name):
+        with redis_errors(self.name):
             there = self.record(version)
             if there is None:
                 mine = _Record(secrets.token_hex(8), 0, dict(about))
@@ -74,7 +74,7 @@ class RedisStore:
 
     def open(self, version: str) -> "RedisReader":
         """See ``KeyValueStore``; a version that the server has evicted from is refused."""
-        with _redis_errors(self.name):
+        with redis_errors(self.name):
             record = self.record(check_name(version))
             if record is None:
                 raise unknown(version, self.versions(), self.name)
@@ -88,12 +88,12 @@ class RedisStore:
 
     def versions(self) -> list[str]:
         """See ``KeyValueStore``."""
-        with _redis_errors(self.name):
+        with redis_errors(self.name):
             return sorted(name.decode() for name in self.client.hkeys(_VERSIONS))
 
     def drop(self, version: str) -> None:
         """See ``KeyValueStore``; readers that are open raise ``DataError`` from then on."""
-        with _redis_errors(self.name):
+        with redis_errors(self.name):
             record = self.record(check_name(version))
             if record is not None:
                 pipe = self.client.pipeline(transaction=True)
@@ -103,7 +103,7 @@ class RedisStore:
 
     def erase(self, keys: Collection[bytes]) -> list[str]:
         """See ``KeyValueStore``; readers that are open find none of the keys either."""
-        with _redis_errors(self.name):
+        with redis_errors(self.name):
             return [version for version in self.versions() if self._erase(version, list(keys))]
 
     def _erase(self, version: str, keys: list[bytes]) -> bool:
@@ -177,7 +177,7 @@ class RedisReader(KeyValueReader):
 
     def get(self, key: bytes) -> bytes | None:
         """See ``KeyValueReader``."""
-        with _redis_errors(self._store.name):
+        with redis_errors(self._store.name):
             value: bytes | None = self._store.client.hget(self._names[_shard(key)], key)
             if value is None:
                 self._check_there()
@@ -189,7 +189,7 @@ class RedisReader(KeyValueReader):
         for i, key in enumerate(keys):
             by_shard.setdefault(_shard(key), []).append(i)
         values: list[bytes | None] = [None] * len(keys)
-        with _redis_errors(self._store.name):
+        with redis_errors(self._store.name):
             pipe = self._store.client.pipeline(transaction=False)
             for shard, positions in by_shard.items():
                 pipe.hmget(self._names[shard], [keys[i] for i in positions])
@@ -202,7 +202,7 @@ class RedisReader(KeyValueReader):
 
     def items(self) -> Iterator[Item]:
         """See ``KeyValueReader``; holds all keys of the version, not its values."""
-        with _redis_errors(self._store.name):
+        with redis_errors(self._store.name):
             keys = sorted(key for name in self._names for key in self._store.client.hkeys(name))
         for start in range(0, len(keys), 1000):
             part = keys[start : start + 1000]
@@ -247,19 +247,20 @@ def _shards(version: str, token: str) -> list[str]:
 
 
 @contextmanager
-def _redis_errors(name: str) -> Iterator[None]:
+def redis_errors(name: str, meanwhile: str = "Nothing was published.") -> Iterator[None]:
+    """Turn what a server says into this project's errors, with what that means for the call."""
     try:
         yield
     except redis.AuthenticationError as error:
         raise ConfigError(f"{name} refused the login. Check the user and password.") from error
     except (redis.ConnectionError, redis.TimeoutError, redis.BusyLoadingError) as error:
         raise TransientError(
-            f"{name} is away: {error}. Nothing was published. Try again when it answers."
+            f"{name} is away: {error}. {meanwhile} Try again when it answers."
         ) from error
     except redis.RedisError as error:
         if "maxmemory" in str(error):
             raise TransientError(
-                f"{name} is full: {error}. Nothing was published. Drop old versions or raise "
+                f"{name} is full: {error}. {meanwhile} Drop old versions or raise "
                 "maxmemory, then run the step again."
             ) from error
-        raise TransientError(f"{name} answered: {error}. Nothing was published.") from error
+        raise TransientError(f"{name} answered: {error}. {meanwhile}") from error

@@ -10,6 +10,9 @@ this process, and of the machine where the store keeps to that (LMDB; Redis with
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Protocol, Self
 
+from pinnersage.errors import DataError
+from pinnersage.stores.packing import MAX_KEY_BYTES
+
 Item = tuple[bytes, bytes]
 Change = Callable[[Mapping[bytes, bytes | None]], Mapping[bytes, bytes | None]]
 """From the values that keys have to those they get; None: no value. It may be called again, so it
@@ -26,8 +29,15 @@ class States(Protocol):
     def change(self, keys: Sequence[bytes], change: Change, journal: Sequence[bytes] = ()) -> None:
         """Replace the values of keys by what ``change`` makes of them, read and written as one.
 
-        What ``change`` does not name stays as it is. Entries for the journal are added with it or
-        not at all. Keys have 1 to 511 bytes.
+        What ``change`` does not name stays as it is; it may name no other keys. Entries for the
+        journal are added with it or not at all.
+
+        Raises
+        ------
+        DataError
+            A key that has not 1 to 511 bytes, or a store that is damaged.
+        TransientError
+            The store is away or full; doing it again is right.
         """
         ...
 
@@ -36,7 +46,7 @@ class States(Protocol):
         ...
 
     def oldest(self, most: int) -> list[Item]:
-        """Oldest entries of the journal: what they are removed by, and what they are."""
+        """Oldest entries of the journal, 1 or more: what each is removed by, and what it is."""
         ...
 
     def remove(self, entries: Sequence[bytes]) -> None:
@@ -54,3 +64,15 @@ class States(Protocol):
     def __exit__(self, *_: object) -> None:
         """Close."""
         self.close()
+
+
+def check_keys(keys: Sequence[bytes]) -> None:
+    """Refuse keys that a store cannot carry."""
+    bad = next((key for key in keys if not 0 < len(key) <= MAX_KEY_BYTES), None)
+    if bad is not None:
+        raise DataError(f"Key {bad[:40]!r} has {len(bad)} bytes (limit 1 to {MAX_KEY_BYTES}).")
+
+
+def changed(values: Mapping[bytes, bytes | None], change: Change) -> dict[bytes, bytes | None]:
+    """Return those of some values that ``change`` changes, as it wants them."""
+    return {key: new for key, new in change(values).items() if new != values[key]}
