@@ -676,6 +676,58 @@ def serve(
 
 
 @app.command()
+def consume(
+    until_empty: Annotated[
+        bool, typer.Option("--until-empty", help="End when no event waits any more.")
+    ] = False,
+    home: Home = None,
+) -> None:
+    """Take events from Redis Streams or Kafka into users' online states, until stopped."""
+    import logging
+    import signal
+
+    from pinnersage.online import consume as loop
+
+    logging.basicConfig(
+        level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
+    )
+    stopped: list[int] = []
+    for kind in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(kind, lambda number, _frame: stopped.append(number))
+    loop.work(settings_of(home), clock, lambda: bool(stopped), until_empty=until_empty)
+
+
+@app.command("dead-letters")
+def dead_letters(
+    newest: Annotated[int, typer.Option(min=0, help="How many to list, the newest first.")] = 10,
+    again: Annotated[
+        str, typer.Option(metavar="REASON", help="Give all of a reason to the consumers again.")
+    ] = "",
+    home: Home = None,
+    as_json: AsJson = False,
+) -> None:
+    """List the events that were refused, by reason; or give those of a reason back."""
+    from pinnersage.online.dead_letters import open_dead_letters
+
+    letters = open_dead_letters(settings_of(home))
+    if again:
+        tell(letters.again(again), as_json=as_json, title="given back")
+        return
+    report = letters.report(newest)
+    if as_json:
+        tell(report, as_json=True)
+        return
+    counts = ", ".join(f"{reason} {count:,}" for reason, count in report.reasons.items())
+    console.print(f"Dead letters: {counts or 'none'}")
+    table = Table("parked (UTC)", "reason", "says", "event", box=None)
+    for one in report.newest:
+        said = map(printable, (one.reason, one.says, one.data))
+        table.add_row(f"{one.parked_at:%Y-%m-%d %H:%M:%S}", *said)
+    if report.newest:
+        console.print(table)
+
+
+@app.command()
 def experiment(
     first: ADay,
     last: ADay,

@@ -6,18 +6,32 @@ taken is safe when it returns; taking it again changes nothing but the journal, 
 an event once.
 """
 
+import logging
+import threading
 from collections import defaultdict
 from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime
 from typing import NamedTuple
 
+from prometheus_client import Counter
+
 from pinnersage.config import Settings
+from pinnersage.errors import DataError
 from pinnersage.online import events, state
 from pinnersage.online.events import Event, NotTakenError
 from pinnersage.online.state import Action
 from pinnersage.schema import IdType
 from pinnersage.stores.packing import key_of
 from pinnersage.stores.states import States
+
+log = logging.getLogger(__name__)
+
+DAMAGED = Counter(
+    "pinnersage_online_damaged_states", "Reads of an online state that was damaged, so empty."
+)
+
+_said = threading.Event()
+"""Whether this process said that a state was damaged."""
 
 Known = Callable[[Collection[str]], Collection[str]]
 """Those of some pins, as text, that have an embedding in the live release."""
@@ -127,5 +141,19 @@ class Intake:
 
 
 def unpacked(value: bytes | None) -> state.State:
-    """Return the state of a stored value; that of a user without one is empty."""
-    return () if value is None else state.unpack(value)
+    """Return the state of a stored value; that of a user without one is empty.
+
+    One that is damaged counts as empty, so that it stops neither a stream nor an answer: it is
+    counted, and said once in a process. What comes next of its user replaces it.
+    """
+    if value is None:
+        return ()
+    try:
+        return state.unpack(value)
+    except DataError as error:
+        DAMAGED.inc()
+        if not _said.is_set():
+            _said.set()
+            # No traceback: it would say no more.
+            log.error("%s It counts as empty; others like it are only counted.", error)  # noqa: TRY400
+        return ()

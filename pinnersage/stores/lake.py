@@ -109,9 +109,14 @@ class Layout(BaseModel):
     pin_id: IdType
 
     def bucket_of(self, user: str) -> int:
-        """Return the bucket that ``stage`` puts a user in, by the lower 64 bits of the id's MD5."""
-        digest = hashlib.md5(user.encode(), usedforsecurity=False).digest()
-        return int.from_bytes(digest[8:], "little") % self.n_buckets
+        """Return the bucket that ``stage`` puts a user in."""
+        return bucket_of(user, self.n_buckets)
+
+
+def bucket_of(user: str, n: int) -> int:
+    """Return which of ``n`` buckets a user is in, by the lower 64 bits of the id's MD5."""
+    digest = hashlib.md5(user.encode(), usedforsecurity=False).digest()
+    return int.from_bytes(digest[8:], "little") % n
 
 
 class Lake:
