@@ -194,12 +194,13 @@ def _cuts(offsets: Integers, threads: int) -> Iterator[int]:
 def _cluster_chunk(job: _Job, begin: int, end: int) -> users.Clusters:
     """Clusters of the users ``begin .. end - 1``, medoids as positions over all users."""
     first, last = job.offsets[begin], job.offsets[end]
-    table, rows = _readable(job, first, last)
+    rows = np.arange(first, last) if job.rows is None else job.rows[first:last]
+    table, rows = readable(job.embeddings, rows)
     found, bad = users.cluster_range(
-        _frozen(table),
-        _frozen(rows),
-        _frozen(job.offsets[begin : end + 1] - first),
-        _frozen(job.ages_days[first:last]),
+        table,
+        rows,
+        frozen(job.offsets[begin : end + 1] - first),
+        frozen(job.ages_days[first:last]),
         job.merge_threshold,
         job.decay_per_day,
         job.most,
@@ -210,33 +211,36 @@ def _cluster_chunk(job: _Job, begin: int, end: int) -> users.Clusters:
     return clusters
 
 
-def _readable(job: _Job, first: int, last: int) -> tuple[npt.NDArray[Any], Integers]:
-    """A table that kernels can read, and the row in it of each action in ``first .. last - 1``.
+def readable(table: Table, rows: Integers) -> tuple[npt.NDArray[Any], Integers]:
+    """Return a table that kernels can read, and where in it the given rows are.
 
     The embeddings themselves, float16 as its bits; a copy of the rows in use where they are in
     another order of bytes or not one after another in memory.
     """
-    rows = np.arange(first, last) if job.rows is None else job.rows[first:last]
-    table = job.embeddings
     if not (table.flags.c_contiguous and table.dtype.isnative):
         used, rows = np.unique(rows, return_inverse=True)
         table = np.ascontiguousarray(table[used], dtype=table.dtype.newbyteorder("="))
-    return (table.view(np.uint16) if table.dtype == np.float16 else table), rows
+    return frozen(table.view(np.uint16) if table.dtype == np.float16 else table), frozen(rows)
 
 
-def _frozen(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """The array for reading only: maps are, and Numba compiles anew for what is not."""
+def frozen(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Return the array for reading only: maps are, and Numba compiles anew for what is not."""
     view = array.view(np.ndarray)
     view.flags.writeable = False
     return view
 
 
 def _no_direction(job: _Job, action: int) -> DataError:
-    """The error for an action whose vector is NaN, infinite, zero or absurdly long."""
+    """The error for an action whose vector has no direction."""
     row = action if job.rows is None else int(job.rows[action])
-    vector = job.embeddings[row].astype(np.float64)
+    return no_direction(f"action {action}", job.embeddings, row)
+
+
+def no_direction(where: str, table: Table, row: int) -> DataError:
+    """Return the error for a vector that is NaN, infinite, zero or absurdly long."""
+    vector = table[row].astype(np.float64)
     return DataError(
-        f"action {action}: the vector in row {row} of embeddings has the squared length "
+        f"{where}: the vector in row {row} of embeddings has the squared length "
         f"{vector @ vector:g} (limit: {users.SHORTEST:g} to {users.LONGEST:g}, no NaN). "
         "Repair that pin's embedding or drop its actions."
     )
@@ -263,17 +267,8 @@ def _checked(
     most: int,
 ) -> _Job:
     """All of the arguments as arrays of the right type, or a ``DataError``."""
-    if not merge_threshold >= 0:
-        raise DataError(
-            f"merge_threshold is {merge_threshold} (limit: at least 0). "
-            "Give the largest Ward distance that may merge, such as 1.0."
-        )
-    if not 0 <= decay_per_day < np.inf:
-        raise DataError(
-            f"decay_per_day is {decay_per_day} (limit: finite, at least 0). "
-            "Give a rate per day such as 0.01."
-        )
-    table = _table(embeddings)
+    check_rates(merge_threshold, decay_per_day)
+    table = table_of(embeddings)
     ages = _ages(ages_days)
     return _Job(
         table,
@@ -286,8 +281,22 @@ def _checked(
     )
 
 
-def _table(embeddings: npt.ArrayLike) -> Table:
-    """The embedding table, not copied when it is an array."""
+def check_rates(merge_threshold: float, decay_per_day: float) -> None:
+    """Refuse a threshold or a decay that is none."""
+    if not merge_threshold >= 0:
+        raise DataError(
+            f"merge_threshold is {merge_threshold} (limit: at least 0). "
+            "Give the largest Ward distance that may merge, such as 1.0."
+        )
+    if not 0 <= decay_per_day < np.inf:
+        raise DataError(
+            f"decay_per_day is {decay_per_day} (limit: finite, at least 0). "
+            "Give a rate per day such as 0.01."
+        )
+
+
+def table_of(embeddings: npt.ArrayLike) -> Table:
+    """Return the embedding table, not copied when it is an array."""
     table = np.asarray(embeddings)
     if table.ndim != 2 or table.shape[1] == 0:  # noqa: PLR2004
         raise DataError(
@@ -310,7 +319,7 @@ def _ages(ages_days: npt.ArrayLike) -> Floats:
             "Pass one age in days an action."
         )
     ages = ages.astype(np.float64, copy=False)
-    bad = _first_not((ages >= 0) & (ages < np.inf))
+    bad = first_not((ages >= 0) & (ages < np.inf))
     if bad is not None:
         raise DataError(
             f"action {bad}: age of {ages[bad]} days (limit: finite, at least 0). "
@@ -321,14 +330,14 @@ def _ages(ages_days: npt.ArrayLike) -> Floats:
 
 def _offsets(offsets: npt.ArrayLike, n: int) -> Integers:
     """Offsets from 0 to ``n``, never falling."""
-    given = _integers("offsets", offsets)
+    given = integers("offsets", offsets)
     if given.size == 0 or given[0] != 0 or given[-1] != n:
         ends = f"{given[0]} to {given[-1]}" if given.size else "nothing"
         raise DataError(
             f"offsets run over {ends} (limit: from 0 to the number of actions, {n}). "
             "Pass one entry a user and one more."
         )
-    bad = _first_not(np.diff(given) >= 0)
+    bad = first_not(np.diff(given) >= 0)
     if bad is not None:
         raise DataError(
             f"user {bad}: offsets fall from {given[bad]} to {given[bad + 1]} "
@@ -346,13 +355,13 @@ def _rows(rows: npt.ArrayLike | None, n: int, n_rows: int) -> Integers | None:
                 "rows). Pass rows to say which row an action's pin is."
             )
         return None
-    given = _integers("rows", rows)
+    given = integers("rows", rows)
     if given.size != n:
         raise DataError(
             f"rows have {given.size} entries for {n} actions (limit: one each). "
             "Pass the row of each action's pin."
         )
-    bad = _first_not((given >= 0) & (given < n_rows))
+    bad = first_not((given >= 0) & (given < n_rows))
     if bad is not None:
         raise DataError(
             f"action {bad}: row {given[bad]} is not in the embeddings (limit: 0 to "
@@ -361,8 +370,8 @@ def _rows(rows: npt.ArrayLike | None, n: int, n_rows: int) -> Integers | None:
     return given
 
 
-def _integers(name: str, values: npt.ArrayLike) -> Integers:
-    """A vector of positions."""
+def integers(name: str, values: npt.ArrayLike) -> Integers:
+    """Return a vector of positions."""
     given = np.asarray(values)
     if given.ndim != 1 or (given.dtype.kind not in "iu" and given.size > 0):
         raise DataError(
@@ -372,6 +381,6 @@ def _integers(name: str, values: npt.ArrayLike) -> Integers:
     return np.ascontiguousarray(given, dtype=np.intp)
 
 
-def _first_not(good: npt.NDArray[np.bool_]) -> int | None:
-    """Position of the first False."""
+def first_not(good: npt.NDArray[np.bool_]) -> int | None:
+    """Return the position of the first False."""
     return None if good.all() else int(np.argmin(good))

@@ -100,6 +100,61 @@ def medoid(points, weights=None):
     return int(np.flatnonzero(costs - costs[best] <= TIE * scale)[0])
 
 
+def attach(table, stored, sizes, offsets, rows, merge_threshold, within=1e-9):
+    """Online: label of each action; position and offset of each cluster's medoid.
+
+    Also whether a tie, or a merge at the threshold but for rounding, leaves the answer open.
+    """
+    firsts, counts, of_action = collapse(rows)
+    k, n = len(stored), len(stored) + len(firsts)
+    places = [*stored, *(rows[first] for first in firsts)]
+    positions = [*range(k), *(k + first for first in firsts)]
+    w, v = np.array([*sizes, *counts], float), np.array([*offsets, *[0.0] * len(firsts)])
+    squared = squared_distances(np.asarray(table)[places])
+    e = np.maximum(0.0, squared - v[:, None] - v[None, :])
+    groups, tied = {name: [name] for name in range(n)}, False
+    for c, j in [(c, j) for j in range(k, n) for c in range(k) if places[c] == places[j]]:
+        e[c, j] = e[j, c] = v[c]
+        groups[c] += groups.pop(j)
+
+    def pairs(a, b):
+        return w[a] @ e[np.ix_(a, b)] @ w[b] / (w[a].sum() * w[b].sum())
+
+    def ward_distance(a, b):
+        between = pairs(a, b) - pairs(a, a) / 2 - pairs(b, b) / 2
+        return 2 * w[a].sum() * w[b].sum() / (w[a].sum() + w[b].sum()) * between
+
+    limit = within * max(1.0, merge_threshold if merge_threshold < math.inf else 1.0)
+    while True:
+        found = sorted(
+            (ward_distance(groups[a], groups[b]), a, b)
+            for a in groups
+            for b in groups
+            if a < b and b >= k
+        )
+        tied |= any(abs(d - merge_threshold) <= limit for d, *_ in found[:1])
+        if not found or found[0][0] > merge_threshold:
+            break
+        tied |= len(found) > 1 and found[1][0] - found[0][0] <= within * max(1.0, found[0][0])
+        _, a, b = found[0]
+        groups[a] += groups.pop(b)
+
+    medoids, strays, of_pin = [], [], {}
+    for label, name in enumerate(sorted(groups)):
+        group = sorted(groups[name])
+        of_pin |= dict.fromkeys(group, label)
+        costs = np.array([sum(w[i] * e[p, i] for i in group) for p in group])
+        if name < k:
+            costs[0] = w[name] * v[name] + sum(w[i] * squared[name, i] for i in group[1:])
+        total = w[group].sum()
+        scale = [total * (np.asarray(table)[places[p]] ** 2).sum() for p in group]
+        best = int(np.argmin(costs))
+        first = int(np.flatnonzero(costs - costs[best] <= TIE * scale[best])[0])
+        medoids.append(positions[group[first]])
+        strays.append(max(0.0, costs[first] / total - pairs(group, group) / 2))
+    return [of_pin[k + j] for j in of_action], medoids, strays, tied
+
+
 def importance(ages_days, decay_per_day):
     """Importance of one cluster (eq. 3)."""
     return sum(math.exp(-decay_per_day * age) for age in ages_days)

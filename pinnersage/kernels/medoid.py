@@ -20,7 +20,7 @@ from pinnersage.kernels.borrow import borrowing
 from pinnersage.kernels.distance import dot, squared_distance
 from pinnersage.kernels.lanes import weighted_sums
 
-_TIE = 1e-6
+TIE = 1e-6
 
 
 class Medoids(NamedTuple):
@@ -129,7 +129,7 @@ def _medoid(
         costs[p] = squares[i] - 2 * dot(points[i], centroid)
         if costs[p] < costs[best]:
             best = p
-    limit = costs[best] + _TIE * max(abs(costs[best]), squares[members[best]])
+    limit = costs[best] + TIE * max(abs(costs[best]), squares[members[best]])
     earliest = 0
     while costs[earliest] > limit:
         earliest += 1

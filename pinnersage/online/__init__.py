@@ -12,3 +12,7 @@
 Only the latest actions are state. Clusters are brought up to date when they are read, with the
 release that is read: so a release takes over between two reads, and there is nothing to rebuild.
 """
+
+from pinnersage.online.update import Actions, Clusters, Updated, update
+
+__all__ = ["Actions", "Clusters", "Updated", "update"]
