@@ -172,3 +172,28 @@ def partition(labels):
     for position, label in enumerate(labels):
         groups.setdefault(int(label), set()).add(position)
     return {frozenset(group) for group in groups.values()}
+
+
+def jaccard(medoids_a, medoids_b):
+    either = list(dict.fromkeys([*medoids_a, *medoids_b]))
+    both = [medoid for medoid in either if medoid in medoids_a and medoid in medoids_b]
+    return len(both) / len(either) if either else 1.0
+
+
+def cosine_between(vectors_a, weights_a, vectors_b, weights_b):
+    """Mean cosine of each medoid to the nearest of the other side, by weight, of both sides."""
+
+    def one_way(vectors, weights, others):
+        total = 0.0
+        for vector, weight in zip(vectors, weights, strict=True):
+            total += weight * max(
+                np.dot(vector, other) / math.sqrt(np.dot(vector, vector) * np.dot(other, other))
+                for other in others
+            )
+        return total / sum(weights)
+
+    there, back = (
+        one_way(vectors_a, weights_a, vectors_b),
+        one_way(vectors_b, weights_b, vectors_a),
+    )
+    return (there + back) / 2

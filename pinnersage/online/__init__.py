@@ -3,6 +3,7 @@
     events      one event as it comes: what it must be, and why it is refused
     state       a user's latest actions: merged in any order, packed
     update      stored clusters and later actions to clusters as of now: the pure function
+    agreement   how near what it gives is to what a batch gives
     intake      events into the state, whatever brings them
     feedback    impressions and engagements, from the state's journal to the lake
     sources     where events come from: HTTP, Redis Streams, Kafka

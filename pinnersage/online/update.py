@@ -244,10 +244,11 @@ def _checked_clusters(clusters: Clusters, n_rows: int) -> Clusters:
     rows, weight, n_actions, offset, last = (getattr(found, name) for name in _EACH)
     for name in _EACH:
         _check_size(name, getattr(found, name), rows.size, "stored clusters")
-    firsts = np.unique(rows, return_index=True)[1]
+    once = np.zeros(rows.size, np.bool_)
+    once[np.unique(rows, return_index=True)[1]] = True
     for name, values, good, limit in (
         ("row", rows, (rows >= 0) & (rows < n_rows), f"0 to {n_rows - 1}, rows of the embeddings"),
-        ("row", rows, np.isin(np.arange(rows.size), firsts), "no two clusters have one medoid"),
+        ("row", rows, once, "no two clusters have one medoid"),
         ("importance", weight, (weight > 0) & (weight < np.inf), "finite, above 0"),
         ("n_actions", n_actions, n_actions >= 1, "at least 1"),
         ("offset", offset, (offset >= 0) & (offset < np.inf), "finite, at least 0"),
