@@ -13,10 +13,11 @@ What a caller can meet, and what happens:
   it; a pin may be known to the release that took the event and not to the one that is read).
 - Of the twenty-first action nothing is seen here: the state has pushed the oldest out, and how
   many actions there are is no matter to this function.
-- Late, doubled and unordered events are the state's to settle. An action that the stored clusters
-  have counted (before ``as_of``) and one from the future are errors: the caller cuts the state.
+- Late, doubled and unordered events are the state's to settle. An action that is no later than the
+  last of the stored clusters has been counted by them, and one from the future has not happened:
+  both are errors, since the caller cuts the state at the end of the release's day and at ``now``.
 - Midnight is no event. Ages are fractions of days from ``now``, on whichever day that is; actions
-  count until the release that has consumed them is read, which has a later ``as_of``.
+  count until the release that has consumed them is read.
 """
 
 from dataclasses import dataclass
@@ -51,14 +52,14 @@ class Clusters:
     offset: Floats
     """float64[k]: squared distance of the medoid to the actions' mean."""
     last_acted_at: Integers
-    """int64[k]: the last action, in microseconds since 1970 UTC, before ``as_of``."""
+    """int64[k]: the last action, in microseconds since 1970 UTC, up to ``as_of``."""
     as_of: int
-    """End of the clusters' window, in microseconds since 1970 UTC."""
+    """When importance is as stored, in microseconds since 1970 UTC: the end of the day."""
 
 
 @dataclass(frozen=True, eq=False)
 class Actions:
-    """A user's actions since then, the oldest first."""
+    """A user's actions after those of the stored clusters, the oldest first."""
 
     rows: Integers
     """intp[n]: row of each action's pin in the embeddings."""
@@ -104,9 +105,9 @@ def update(
     clusters : Clusters
         May be none.
     actions : Actions
-        Since ``clusters.as_of`` and not after ``now``; may be none.
+        After the last of the stored clusters and not after ``now``; may be none.
     now : int
-        Microseconds since 1970 UTC.
+        Microseconds since 1970 UTC, not before ``clusters.as_of`` if there are actions.
     embeddings : float16, float32 or float64 [n_rows, d]
         One row a pin, of about unit length; may be a memory map. Only rows in use are read.
     merge_threshold : float
@@ -134,9 +135,14 @@ def update(
     model.check_rates(merge_threshold, decay_per_day)
     table = model.table_of(embeddings)
     stored = _checked_clusters(clusters, table.shape[0])
-    new = _checked_actions(actions, table.shape[0], clusters.as_of, now)
+    new = _checked_actions(actions, table.shape[0], stored, now)
     if new.rows.size == 0:
         return _as_stored(clusters)
+    if clusters.as_of > now:
+        raise DataError(
+            f"The stored clusters are as of {clusters.as_of} (limit: up to now, {now}). "
+            "Give the time of the request, or the clusters that were live then."
+        )
     ages = (now - new.acted_at) / DAY_US
     if stored.rows.size == 0:
         return _as_batch(new, ages, table, merge_threshold, decay_per_day)
@@ -252,21 +258,22 @@ def _checked_clusters(clusters: Clusters, n_rows: int) -> Clusters:
         ("importance", weight, (weight > 0) & (weight < np.inf), "finite, above 0"),
         ("n_actions", n_actions, n_actions >= 1, "at least 1"),
         ("offset", offset, (offset >= 0) & (offset < np.inf), "finite, at least 0"),
-        ("last_acted_at", last, last < clusters.as_of, f"before as_of, {clusters.as_of}"),
+        ("last_acted_at", last, last <= clusters.as_of, f"up to as_of, {clusters.as_of}"),
     ):
         _check("stored cluster", name, values, good, limit, "Read them again from their release.")
     return found
 
 
-def _checked_actions(actions: Actions, n_rows: int, as_of: int, now: int) -> Actions:
+def _checked_actions(actions: Actions, n_rows: int, stored: Clusters, now: int) -> Actions:
     """Return the actions as arrays of the right type, or raise ``DataError``."""
     rows = model.integers("rows of actions", actions.rows)
     times = model.integers("acted_at", actions.acted_at)
     _check_size("acted_at", times, rows.size, "actions")
+    counted = int(stored.last_acted_at.max(initial=_NEVER))
     rising = np.concatenate([[True], times[1:] >= times[:-1]])[: times.size]
     for name, values, good, limit, advice in (
         ("row", rows, (rows >= 0) & (rows < n_rows), f"0 to {n_rows - 1}", "Leave out such pins."),
-        ("acted_at", times, times >= as_of, f"from as_of, {as_of}", "The clusters count it: cut."),
+        ("acted_at", times, times > counted, f"after {counted}, which is stored", "Leave it out."),
         ("acted_at", times, times <= now, f"up to now, {now}", "Leave it out until then."),
         ("acted_at", times, rising, "the oldest first", "Sort them."),
     ):

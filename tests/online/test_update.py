@@ -333,7 +333,10 @@ BAD_CLUSTERS = [
     ({"offset": np.array([-0.1, 0.0])}, "stored cluster 0: offset is -0.1"),
     ({"offset": np.array([0.1, np.nan])}, "stored cluster 1: offset is nan"),
     ({"offset": np.array(0.1)}, r"offset is float64 of the shape \(\)"),
-    ({"last_acted_at": np.array([AS_OF, 0])}, "stored cluster 0: last_acted_at is .*before as_of"),
+    (
+        {"last_acted_at": np.array([AS_OF + 1, 0])},
+        "stored cluster 0: last_acted_at is .*up to as_of",
+    ),
 ]
 BAD_ACTIONS = [
     ({"rows": np.array([1, 6])}, "action 1: row is 6 .limit: 0 to 5"),
@@ -341,7 +344,7 @@ BAD_ACTIONS = [
     ({"rows": np.array([1.0, 2.0])}, "rows of actions are float64"),
     ({"rows": np.array([1, 4])}, "action 1: the vector in row 4 .*nan"),
     ({"rows": np.array([1])}, "acted_at has 2 entries for 1 actions"),
-    ({"acted_at": np.array([AS_OF - 1, NOW])}, "action 0: acted_at is .*from as_of"),
+    ({"acted_at": np.array([AS_OF - 1, NOW])}, "action 0: acted_at is .*after .*stored"),
     ({"acted_at": np.array([AS_OF, NOW + 1])}, "action 1: acted_at is .*up to now"),
     ({"acted_at": np.array([NOW, AS_OF])}, "action 1: acted_at is .*oldest first"),
     ({"acted_at": np.array([0.5, 1.5])}, "acted_at are float64"),
@@ -381,6 +384,13 @@ def test_bad_input_is_a_clear_error(clusters, actions, others, message):
 def test_bad_input_without_stored_clusters_is_the_same_error(row, message):
     with pytest.raises(DataError, match=message):
         run((BROKEN, NO_CLUSTERS, Actions(np.array([0, row]), GOOD_ACTIONS["acted_at"])))
+
+
+def test_stored_clusters_of_the_future_are_an_error_once_something_is_to_be_added():
+    clusters = Clusters(**(GOOD_CLUSTERS | {"as_of": NOW + 1}))
+    assert run((BROKEN, clusters, actions_of([], []))).importance is clusters.importance
+    with pytest.raises(DataError, match=r"as of .*limit: up to now"):
+        run((BROKEN, clusters, actions_of([1], [0.5])))
 
 
 def test_bad_stored_clusters_are_an_error_without_actions_too():
