@@ -1,12 +1,10 @@
 """Redis Streams beyond the contract: leases, limits, a server that restarts, what others wrote."""
 
-import shutil
-import socket
-import subprocess
 import time
 
 import pytest
 import redis
+from redis_to_kill import Server
 
 from pinnersage.config import OnlineConfig
 from pinnersage.errors import ConfigError, TransientError
@@ -171,37 +169,6 @@ def test_of_a_dead_letter_only_so_much_is_kept(server, redis_url):
         b"shard": b"0",
     }
     source.close()
-
-
-class Server:
-    """A server of the test's own, to kill and to start again: it keeps what it said it has."""
-
-    def __init__(self, folder):
-        self.folder = folder
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port = free.getsockname()[1]
-        self.url = f"redis://127.0.0.1:{self.port}/0"
-        self.start()
-
-    def start(self):
-        program = shutil.which("redis-server") or shutil.which("valkey-server")
-        options = ["--port", str(self.port), "--bind", "127.0.0.1", "--save", ""]
-        options += ["--appendonly", "yes", "--appendfsync", "always", "--dir", str(self.folder)]
-        self.process = subprocess.Popen([program, *options], stdout=subprocess.DEVNULL)
-        with redis.Redis(port=self.port) as client:
-            until(lambda: answers(client))
-
-    def kill(self):
-        self.process.kill()
-        self.process.wait(10)
-
-
-def answers(client):
-    try:
-        return client.ping()
-    except redis.ConnectionError:
-        return False
 
 
 @pytest.mark.service
