@@ -22,6 +22,8 @@ from pinnersage.stores.address import without_password
 
 PAGE = 1_000
 """Letters that are read at a time."""
+WHOLE = tuple(reason for reason in REASONS if reason not in {"oversized", "erased_user"})
+"""Reasons whose letters are kept whole; others are cut, or not kept."""
 
 
 class DeadLetter(BaseModel):
@@ -94,11 +96,10 @@ class DeadLetters:
 
         Those that are refused again meanwhile stay: each is given back once.
         """
-        if reason not in REASONS or reason == "oversized":
-            whole = [name for name in REASONS if name not in {"oversized", "erased_user"}]
+        if reason not in WHOLE:
             raise RefusedError(
                 f"Dead letters of {reason!r} cannot be given back; those of one of these can: "
-                f"{', '.join(whole)}. Oversized ones are cut."
+                f"{', '.join(WHOLE)}."
             )
         events = 0
         with server_errors(self.name):

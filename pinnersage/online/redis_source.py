@@ -14,7 +14,7 @@ import socket
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from typing import Any
 
 import redis
@@ -26,7 +26,7 @@ from pinnersage.errors import ConfigError, TransientError
 from pinnersage.online.shards import DEAD, GROUP, LEASE_SECONDS, Leases, shard_of, stream
 from pinnersage.online.sources import Delivery, Refusal
 from pinnersage.stores.address import without_password
-from pinnersage.stores.redis_store import client_of
+from pinnersage.stores.redis_store import client_of, redis_errors
 
 TEND_SECONDS = 1.0
 """Least time between two looks at the leases; and longest wait for new events."""
@@ -55,20 +55,9 @@ def connect(url: str) -> Any:
     return client
 
 
-@contextmanager
-def server_errors(name: str) -> Iterator[None]:
+def server_errors(name: str) -> AbstractContextManager[None]:
     """Turn what the client raises into what a caller of a source can act on."""
-    try:
-        yield
-    except redis.AuthenticationError as error:
-        raise ConfigError(f"{name} refused the login. Check the user and password.") from error
-    except (redis.ConnectionError, redis.TimeoutError) as error:
-        raise TransientError(
-            f"{name} is away: {error}. Events that were not settled come again. "
-            "See runbook: events wait."
-        ) from error
-    except redis.RedisError as error:
-        raise TransientError(f"{name} answered: {error}. See runbook: events wait.") from error
+    return redis_errors(name, "What was not settled comes again. See runbook: events wait.")
 
 
 def waiting(client: Any, n_shards: int) -> list[int]:

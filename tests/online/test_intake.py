@@ -1,6 +1,7 @@
 """Events end in the states of their users, each with a verdict; what is bad touches nothing."""
 
 import json
+import threading
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -9,6 +10,7 @@ from hypothesis import strategies as st
 
 from pinnersage.config import OnlineConfig, Settings
 from pinnersage.errors import TransientError
+from pinnersage.online import intake as intake_module
 from pinnersage.online import state
 from pinnersage.online.intake import Intake
 
@@ -144,3 +146,22 @@ def test_any_order_and_duplication_of_a_days_events_gives_the_same_states(
         consumer.take(stream[at : at + size], NOW)
         at += size
     assert mixed.values == once.values
+
+
+def test_a_damaged_state_counts_as_empty_is_counted_and_said_once_without_the_user(
+    tmp_path, caplog, monkeypatch
+):
+    monkeypatch.setattr(intake_module, "_said", threading.Event())
+    states, before = InMemory(), intake_module.DAMAGED._value.get()
+    taken = intake(states, tmp_path)
+    taken.take([event(n, user_id=f"user-{n}") for n in range(3)], NOW)
+    for key, value in states.values.items():
+        states.values[key] = value[:-1]
+    assert [v.word for v in taken.take([event(9, user_id=f"user-{n}") for n in range(3)], NOW)] == [
+        "kept"
+    ] * 3
+    for n in range(3):
+        assert [action.event for action in states.of(f"user-{n}")] == [state.event_of("e9")]
+    assert intake_module.DAMAGED._value.get() - before == 3
+    assert caplog.text.count("damaged online state") == 1
+    assert "user-" not in caplog.text
