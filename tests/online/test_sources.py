@@ -4,17 +4,20 @@ import secrets
 import time
 from collections import defaultdict
 
+import confluent_kafka
 import pytest
 
-from pinnersage.errors import ConfigError
+from pinnersage.errors import ConfigError, TransientError
+from pinnersage.online.kafka_source import DEAD as KAFKA_DEAD
+from pinnersage.online.kafka_source import KafkaSender, KafkaSource
 from pinnersage.online.redis_source import RedisSender, RedisSource
 from pinnersage.online.shards import DEAD
 from pinnersage.online.sources import Refusal, open_sender, open_source
 
 USERS = [f"user-{i}" for i in range(40)]
 EVENTS = [(USERS[i % 40], f"{USERS[i % 40]} {i}".encode()) for i in range(400)]
-BAD_BYTES = [b"\x00\xff\xfe", b"", b"{" * 4000, "ß\u2028\n".encode(), b"x" * 1_000_000]
-SETTLES = 30
+BAD_BYTES = [b"\x00\xff\xfe", b"", b"{" * 4000, "ß\u2028\n".encode(), b"x" * 900_000]
+SETTLES = 60
 """Seconds within which a consumer that is there must have got what there is."""
 
 
@@ -49,23 +52,79 @@ class RedisHome:
             one.close()
 
 
-@pytest.fixture(params=[pytest.param("redis", marks=pytest.mark.service)])
+class KafkaHome:
+    """A topic of the test's own in the mock cluster inside librdkafka."""
+
+    def __init__(self, brokers):
+        self.brokers, self.topic = brokers, f"t{secrets.token_hex(6)}"
+        self.sender = KafkaSender(brokers, self.topic)
+        self.sender._producer.list_topics(self.topic, timeout=10)  # which makes it
+        self.opened = [self.sender]
+
+    def source(self):
+        self.opened.append(KafkaSource(self.brokers, self.topic, session_seconds=6))
+        return self.opened[-1]
+
+    def dies(self, source):
+        """End a source as a killed process would: it says nothing to anybody."""
+        self.opened.remove(source)
+        del source._consumer  # without a close, so without leaving its group
+
+    def dead(self):
+        consumer = confluent_kafka.Consumer(
+            {"bootstrap.servers": self.brokers, "group.id": "t", "auto.offset.reset": "earliest"}
+        )
+        topic = f"{self.topic}{KAFKA_DEAD}"
+        parts = consumer.list_topics(topic, timeout=10).topics[topic].partitions
+        consumer.assign([confluent_kafka.TopicPartition(topic, part, 0) for part in parts])
+        found = []
+        while message := consumer.poll(2):
+            headers = dict(message.headers())
+            found.append((message.value(), headers["reason"].decode(), headers["says"].decode()))
+        consumer.close()
+        return found
+
+    def close(self):
+        for one in self.opened:
+            one.close()
+
+
+@pytest.fixture(scope="module")
+def brokers():
+    cluster = confluent_kafka.Producer({"bootstrap.servers": "", "test.mock.num.brokers": 3})
+    known = cluster.list_topics(timeout=10).brokers.values()
+    yield ",".join(f"{one.host}:{one.port}" for one in known)
+    del cluster
+
+
+HOMES = {"redis": (RedisHome, "redis_url"), "kafka": (KafkaHome, "brokers")}
+
+
+@pytest.fixture(
+    params=[
+        pytest.param("redis", marks=pytest.mark.service),
+        pytest.param("kafka", marks=pytest.mark.slow),
+    ]
+)
 def home(request):
-    home = RedisHome(request.getfixturevalue("redis_url"))
+    kind, where = HOMES[request.param]
+    home = kind(request.getfixturevalue(where))
     yield home
     home.close()
 
 
-def drained(*sources, settle=True, most=50):
-    """What some sources receive until nothing waits, by source; until all is out, unsettled."""
+def drained(*sources, most=50):
+    """What some sources receive and settle until nothing waits, by source."""
     found = [[] for _ in sources]
     end = time.monotonic() + SETTLES
     while time.monotonic() < end:
         for source, mine in zip(sources, found, strict=True):
-            got = source.receive(most, 0.1)
-            mine += [delivery.data for delivery in got]
-            if settle:
+            try:
+                got = source.receive(most, 0.1)
                 source.settle(got, [])
+            except TransientError:  # users change hands: it comes again
+                continue
+            mine += [delivery.data for delivery in got]
         if not sources[0].waiting():
             return found
     raise AssertionError(f"{sources[0].waiting()} still wait after {SETTLES} s")
