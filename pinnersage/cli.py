@@ -685,6 +685,7 @@ def consume(
     """Take events from Redis Streams or Kafka into users' online states, until stopped."""
     import logging
     import signal
+    import tempfile
 
     from pinnersage.online import consume as loop
 
@@ -694,7 +695,14 @@ def consume(
     stopped: list[int] = []
     for kind in (signal.SIGTERM, signal.SIGINT):
         signal.signal(kind, lambda number, _frame: stopped.append(number))
-    loop.work(settings_of(home), clock, lambda: bool(stopped), until_empty=until_empty)
+    alive = Path(tempfile.gettempdir()) / "pinnersage-consume"  # a probe looks how old it is
+    loop.work(
+        settings_of(home),
+        clock,
+        lambda: bool(stopped),
+        lambda _counts: alive.touch(),
+        until_empty=until_empty,
+    )
 
 
 @app.command("dead-letters")

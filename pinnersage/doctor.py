@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict
 from pinnersage import erased, retrieve, source
 from pinnersage.config import Settings
 from pinnersage.errors import PinnerSageError
+from pinnersage.online import redis_source
 from pinnersage.release import Releases
 from pinnersage.stores import open_lake
 
@@ -32,7 +33,7 @@ def run(settings: Settings) -> list[Finding]:
     found.append(Finding(what="disk", good=free > LOW_DISK_BYTES, says=f"{free / 1e9:.1f} GB free"))
     found.append(lake(settings))
     found.append(live(settings))
-    return [*found, *erasing(settings)]
+    return [*found, *erasing(settings), *streams(settings)]
 
 
 def erasing(settings: Settings) -> list[Finding]:
@@ -46,6 +47,20 @@ def erasing(settings: Settings) -> list[Finding]:
     if left:
         says = f"{left:,} orders are not done: give them again. See runbook: erasure not done"
     return [Finding(what="erasing", good=not left, says=says)] if orders else []
+
+
+def streams(settings: Settings) -> list[Finding]:
+    """Look whether somebody takes the events that wait in Redis Streams, where those are used."""
+    if settings.online.source != "redis":
+        return []
+    try:
+        found = redis_source.standing(settings)
+    except PinnerSageError as error:
+        return [Finding(what="events", good=False, says=str(error))]
+    good = bool(found.consumers or not found.waiting)
+    says = f"{found.waiting:,} wait, {found.consumers:,} consumers, {found.dead:,} dead letters"
+    says += "" if good else ": start one: pinnersage consume. See runbook: events wait"
+    return [Finding(what="events", good=good, says=says)]
 
 
 def raw(settings: Settings) -> Finding:

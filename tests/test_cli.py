@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from datetime import UTC, datetime, timedelta
@@ -17,7 +18,10 @@ from pydantic import BaseModel
 from worlds import DAY, NOW
 
 from pinnersage import cli, config, maintain, pages, stores, tables
+from pinnersage.online import state as online_state
+from pinnersage.release import Releases
 from pinnersage.serve import keys
+from pinnersage.stores import embeddings
 
 COMMANDS = typer.main.get_command(cli.app).commands
 
@@ -207,7 +211,7 @@ def test_what_cannot_be_evaluated_is_said_in_a_line(call, evaluated, wrong, said
 def test_embeddings_are_withdrawn_by_name(call, home, finished):
     lake = stores.open_lake(finished)
     first = lake.versions("embeddings")[0].partition["version"]
-    table = stores.embeddings.named(lake, first)
+    table = embeddings.named(lake, first)
     other = np.roll(np.asarray(table.matrix, np.float32), 1, axis=1)
     made = stores.embeddings.write(
         lake, table.pin_ids, other, valid_from=DAY, first_day=DAY, max_bad_share=0.0
@@ -513,3 +517,55 @@ def test_what_is_empty_has_no_line(capsys):
 
     cli.tell(Report(), as_json=False)
     assert capsys.readouterr().out == "  release: none\n  cases: 0\n"
+
+
+@pytest.mark.service
+def test_events_are_consumed_until_none_waits_and_refused_ones_are_listed_and_given_back(
+    call, home, redis_url, monkeypatch
+):
+    from pinnersage.online.redis_source import RedisSender
+    from pinnersage.stores.packing import key_of
+
+    monkeypatch.setattr(cli, "clock", lambda: NOW)
+    monkeypatch.setattr(signal, "signal", lambda *_: None)  # this process is pytest's
+    monkeypatch.setenv("PINNERSAGE__ONLINE__SOURCE", "redis")
+    monkeypatch.setenv("PINNERSAGE__ONLINE__URL", redis_url)
+    settings = config.load(home)
+    lake = stores.open_lake(settings)
+    table = embeddings.named(lake, Releases(settings).live().embeddings)
+    event = {"user_id": 5, "pin_id": table.pin_ids[0].as_py(), "action": "repin"}
+    event |= {"acted_at": NOW.isoformat()}
+    unknown = event | {"pin_id": 1, "event_id": "[red]\x1b[31mx"}
+    sender = RedisSender(redis_url, 4, 100)
+    sender.client.flushall()
+    sender.send([("5", json.dumps(one).encode()) for one in (event, event, unknown)])
+
+    assert call("consume", "--until-empty", "--home", home)[0] == 0
+    with stores.open_states(settings) as states:
+        (value,) = states.get_many([key_of(5)])
+    assert len(online_state.unpack(value)) == 1, "twice the same is once"
+    code, out, err = call("dead-letters", "--home", home)
+    assert (code, err) == (0, "")
+    assert "Dead letters: unknown_pin 1" in out
+    assert "[red]" in out
+    assert "\x1b" not in out
+    facts = json.loads(call("dead-letters", "--newest", 1, "--home", home, "--json")[1])
+    assert json.loads(facts["newest"][0]["data"]) == unknown
+
+    code, out, _ = call("dead-letters", "--again", "unknown_pin", "--home", home, "--json")
+    assert (code, json.loads(out)) == (0, {"reason": "unknown_pin", "events": 1})
+    assert "none" in call("dead-letters", "--home", home)[1]
+    assert sender.client.xlen("pinnersage:events:dead") == 0
+    code, _, err = call("dead-letters", "--again", "oversized", "--home", home)
+    assert code == 1
+    assert "cannot be given back" in err
+
+
+@pytest.mark.parametrize("name", ["consume", "dead-letters"])
+def test_where_the_service_takes_events_itself_there_is_nothing_to_consume(
+    name, call, home, monkeypatch
+):
+    monkeypatch.setattr(signal, "signal", lambda *_: None)
+    code, out, err = call(name, "--home", home)
+    assert (code, out) == (1, "")
+    assert "online.source is http" in err

@@ -4,6 +4,7 @@ scripts/check_docker.sh lints them, scripts/rehearse_image.sh walks the image's 
 """
 
 import fnmatch
+import inspect
 import re
 import shutil
 import subprocess
@@ -136,6 +137,21 @@ def test_settings_are_ones_that_the_library_knows(tmp_path, monkeypatch):
         monkeypatch.setenv(variable, value)
     settings = build(tmp_path, {})
     assert (settings.keyvalue.store, settings.index.store) == ("redis", "qdrant")
+    assert settings.online.source == "redis"
+
+
+def test_redis_of_events_has_what_it_said_it_has():
+    command = str(SERVICES["redis"]["command"])
+    assert "appendonly yes" in command
+    assert "appendfsync always" in command
+    assert "maxmemory-policy volatile-lru" in command
+
+
+def test_probe_of_the_consumer_looks_at_the_file_that_it_touches():
+    from pinnersage import cli
+
+    (probed,) = re.findall(r"pinnersage-\w+", str(SERVICES["consume"]["healthcheck"]["test"]))
+    assert f'"{probed}"' in inspect.getsource(cli.consume)
 
 
 def test_pools_are_those_that_the_dags_name():

@@ -131,3 +131,30 @@ def test_an_order_to_erase_that_is_not_done_is_named(settings, monkeypatch):
     record = settings.home / "takedown" / "users.json"
     record.write_text("{}")
     assert "damaged" in findings(settings)["erasing"].says
+
+
+@pytest.mark.service
+def test_events_that_wait_for_nobody_are_found(finished, redis_url):
+    from pinnersage.online.redis_source import RedisSender, RedisSource
+
+    assert "events" not in findings(finished), "http: nothing waits"
+    streams = change(finished, online={"source": "redis", "url": redis_url})
+    sender = RedisSender(redis_url, 4, 100)
+    sender.client.flushall()
+    assert findings(streams)["events"].good
+    sender.send([("u", b"x")])
+    found = findings(streams)["events"]
+    assert (found.good, found.says[:34]) == (False, "1 wait, 0 consumers, 0 dead letter")
+    assert "pinnersage consume" in found.says
+    source = RedisSource(redis_url, 4)
+    source.receive(1, 0.01)
+    found = findings(streams)["events"]
+    assert (found.good, found.says) == (True, "1 wait, 1 consumers, 0 dead letters")
+    source.close()
+
+
+def test_streams_that_are_away_are_found(finished):
+    away = change(finished, online={"source": "redis", "url": "redis://127.0.0.1:1/0"})
+    found = findings(away)["events"]
+    assert not found.good
+    assert "is away" in found.says

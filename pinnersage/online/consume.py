@@ -95,10 +95,11 @@ def work(
     settings: Settings,
     clock: Callable[[], datetime],
     stop: Callable[[], bool],
+    told: Callable[[Counts], object],
     *,
-    until_empty: bool,
+    until_empty: bool = False,
 ) -> Counts:
-    """Consume from the source into the states that the settings choose."""
+    """Consume from the source into the states that the settings choose; see ``run``."""
     lake = open_lake(settings)
     ids = (lake.layout.user_id, lake.layout.pin_id)
     watch = erased.Watch(erased.record_of(settings))
@@ -107,8 +108,12 @@ def work(
         intake = Intake(settings, ids, states, known.among, watch.has)
         report = Every(REPORT_SECONDS, lambda counts: _report(source, counts))
 
+        def after_each(counts: Counts) -> None:
+            told(counts)
+            report(counts)
+
         log.info("Consuming from %s.", settings.online.source)
-        counts = run(source, intake, clock, stop, report, until_empty=until_empty)
+        counts = run(source, intake, clock, stop, after_each, until_empty=until_empty)
         log.info("Ended: %s.", counts.says())
     return counts
 

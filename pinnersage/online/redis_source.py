@@ -14,8 +14,8 @@ import socket
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, suppress
-from typing import Any
+from contextlib import AbstractContextManager, closing, contextmanager, suppress
+from typing import Any, NamedTuple
 
 import redis
 from redis.backoff import NoBackoff
@@ -23,7 +23,15 @@ from redis.retry import Retry
 
 from pinnersage.config import Settings
 from pinnersage.errors import ConfigError, TransientError
-from pinnersage.online.shards import DEAD, GROUP, LEASE_SECONDS, Leases, shard_of, stream
+from pinnersage.online.shards import (
+    CONSUMERS,
+    DEAD,
+    GROUP,
+    LEASE_SECONDS,
+    Leases,
+    shard_of,
+    stream,
+)
 from pinnersage.online.sources import Delivery, Refusal
 from pinnersage.stores.address import without_password
 from pinnersage.stores.redis_store import client_of, redis_errors
@@ -67,6 +75,27 @@ def waiting(client: Any, n_shards: int) -> list[int]:
         pipe.xlen(stream(shard))
     counts: list[int] = pipe.execute()
     return counts
+
+
+class Standing(NamedTuple):
+    """How the streams stand."""
+
+    waiting: int
+    """Events that were not handled yet."""
+    consumers: int
+    """Consumers that are alive."""
+    dead: int
+    """Dead letters."""
+
+
+def standing(settings: Settings) -> Standing:
+    """Return how the streams of the settings' server stand."""
+    url = url_of(settings)
+    with closing(connect(url)) as client, server_errors(without_password(url)):
+        seconds, _ = client.time()
+        alive = client.zcount(CONSUMERS, (seconds - LEASE_SECONDS) * 1000, "+inf")
+        counts = waiting(client, settings.online.n_shards)
+        return Standing(sum(counts), alive, client.xlen(DEAD))
 
 
 class RedisSender:
