@@ -21,10 +21,12 @@ import timing
 from threadpoolctl import threadpool_limits
 
 from pinnersage import erased, near_duplicates, takedown
-from pinnersage.config import IndexConfig, RetrievalConfig
+from pinnersage.config import build
 from pinnersage.index import recall_at
+from pinnersage.online.latest import Latest
 from pinnersage.release import Index, Medoids, Release
 from pinnersage.retrieve import Context, Reader
+from pinnersage.stores import open_states
 from pinnersage.stores.edge import EdgeStore
 from pinnersage.stores.embeddings import Embeddings
 from pinnersage.stores.folder import Folder
@@ -56,23 +58,27 @@ SCALES = {
 def measure(name: str) -> dict[str, Any]:
     """Times of a request in milliseconds, and what the index is."""
     scale = SCALES[name]
-    config, settings = RetrievalConfig(allocation="equal"), IndexConfig()
     rng = np.random.default_rng(0)
     matrix = pins(scale.pins, rng)
     copies = duplicates(matrix, rng)
     rows = np.arange(scale.pins)
     with tempfile.TemporaryDirectory() as folder:
-        vectors = EdgeStore(Path(folder) / "vectors", m=settings.hnsw_m,
-                            ef_construct=settings.hnsw_ef_construct,
-                            ef_search=settings.hnsw_ef_search)  # fmt: skip
+        settings = build(Path(folder), {"retrieval": {"allocation": "equal"}})
+        graph = settings.index
+        vectors = EdgeStore(Path(folder) / "vectors", m=graph.hnsw_m,
+                            ef_construct=graph.hnsw_ef_construct,
+                            ef_search=graph.hnsw_ef_search)  # fmt: skip
         built = timing.cost(lambda: vectors.build("i", rows, matrix, {}))
         profiles = LmdbStore(Path(folder) / "profiles")
         profiles.write("p", users(scale, rng), {})
         with vectors.open("i") as index, profiles.open("p") as users_:
             table = Embeddings("e", DAY, matrix, pa.array(rows), Path(folder), "e")
             record = Folder(Path(folder))
-            context = Context(Memory(scale.pins), takedown.Watch(record), erased.Watch(record))
-            reader = Reader(release(), users_, table, index, config, context)
+            context = Context(
+                Memory(scale.pins), takedown.Watch(record), erased.Watch(record),
+                Latest(lambda: open_states(settings)),
+            )  # fmt: skip
+            reader = Reader(release(), users_, table, index, settings, context)
             facts = times(reader, scale, rng)
             recall = recall_at(index, matrix, rows, min(200, scale.pins))
     return {
@@ -80,9 +86,9 @@ def measure(name: str) -> dict[str, Any]:
         "d": D,
         "users": scale.users,
         "requests": scale.requests,
-        "medoids_a_request": config.n_medoids,
-        "candidates": config.n_candidates,
-        "ef_search": settings.hnsw_ef_search,
+        "medoids_a_request": settings.retrieval.n_medoids,
+        "candidates": settings.retrieval.n_candidates,
+        "ef_search": graph.hnsw_ef_search,
         "recall_at_50": round(recall, 4),
         "build_wall_seconds": round(built.wall, 1),
         "duplicates": copies,

@@ -29,6 +29,8 @@ app = typer.Typer(
 )
 LATE = 3
 """Exit code that says late, apart from 1, an error, and 2, a wrong word on the command line."""
+SINCE = {"batch": "", "online": "new since", "both": "grown since"}
+"""A cluster against those of the release, in words."""
 MOST_NAMED = 5
 """Medoids that ``recommend`` names as asked."""
 WIDE = None if sys.stdout.isatty() else 160
@@ -583,20 +585,32 @@ def show(
 
     settings = settings_of(home)
     with retrieve.open_live(settings) as reader:
-        known = people.clusters(reader, settings, user)
+        known = people.clusters(reader, settings, user, now=clock())
     if html:
         pages.write_user({"user": known, "made": None, "rows": []}, html.absolute())
     if as_json:
         print_json(known)
         return
     console.print(f"User {user}: {len(known['clusters'])} clusters at the end of {known['day']}")
-    table = Table("", "medoid", "importance", "share", "actions", "last action (UTC)", box=None)
+    console.print(since(known))
+    table = Table("", "medoid", "importance", "share", "actions", "last action (UTC)", "", box=None)
     for row in known["clusters"]:
         table.add_row(
             str(row["rank"] + 1), label(row), f"{row['importance']:.2f}", f"{row['share']:.0%}",
-            str(row["n_actions"]), row["last_acted_at"][:16],
+            str(row["n_actions"]), row["last_acted_at"][:16], SINCE[row["from"]],
         )  # fmt: skip
     console.print(table)
+
+
+def since(known: dict[str, Any]) -> str:
+    """Return how what was done since the release's day counts, in words."""
+    online, day = known["online"], known["day"]
+    if online is None:
+        return f"What was done since {day} cannot be told: the online states do not answer."
+    if not online["actions"]:
+        return f"Nothing that counts was done since {day}."
+    n = online["actions"]
+    return f"As of now, with {n} action{'s' if n > 1 else ''} since {day}."
 
 
 @app.command()
@@ -636,8 +650,9 @@ def recommend(
         allocation, frozenset(exclude or ()), min_cosine, relevance, fresh_days, tuple(topic or ())
     )
     with retrieve.open_live(settings) as reader:
-        made = people.recommendation(reader, settings, user, draw=draw, wishes=wishes)
-        known = people.clusters(reader, settings, user) if html else {}
+        now = clock()
+        made = people.recommendation(reader, settings, user, draw=draw, wishes=wishes, now=now)
+        known = people.clusters(reader, settings, user, now=now) if html else {}
     if html:
         rows = people.by_medoid(made)
         pages.write_user({"user": known, "made": made, "rows": rows}, html.absolute())
@@ -646,11 +661,13 @@ def recommend(
         return
     sample = f", draw {draw}" if made["allocation"] == "equal" else ""
     console.print(f"User {user}, {made['day']}{sample}. Medoids asked: {some(made['medoids'])}")
+    console.print(since(made))
     console.print(f"{len(made['candidates'])} candidates; the first {top}:")
-    table = Table("cosine", "pin", "because of", box=None)
+    table = Table("cosine", "pin", "because of", "", box=None)
+    where = {medoid["pin_id"]: SINCE[medoid["from"]] for medoid in made["medoids"]}
     for row in made["candidates"][:top]:
         because = {"pin_id": row["medoid"], "title": row["medoid_title"]}
-        table.add_row(f"{row['cosine']:.3f}", label(row), label(because))
+        table.add_row(f"{row['cosine']:.3f}", label(row), label(because), where[row["medoid"]])
     console.print(table)
 
 

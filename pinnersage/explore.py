@@ -1,9 +1,10 @@
 """Explore: all that the page for people shows of one user, as one answer.
 
-Her clusters, the tree they were cut from, what the medoids asked bring (the paper's figures 5 and
-6), and what changed since the day before. The actions are those that the release's medoids were
-made from, read for this user alone. The tree carries a medoid for every node, so the page regroups
-at any merge threshold by itself, exactly. Ids are text: JavaScript would round 64-bit integers.
+Her clusters, the tree they were cut from, how they stand now with what she did since, what the
+medoids asked bring (the paper's figures 5 and 6), and what changed since the day before. The
+actions of the tree are those that the release's medoids were made from, read for this user alone.
+The tree carries a medoid for every node, so the page regroups at any merge threshold by itself,
+exactly. Ids are text: JavaScript would round 64-bit integers.
 """
 
 from collections.abc import Iterable
@@ -18,14 +19,16 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.dataset as ds
 
-from pinnersage import dendrogram, extract, lineage, people, queries, retrieve
+from pinnersage import dendrogram, extract, lineage, people, queries, retrieve, since
 from pinnersage.config import Settings
 from pinnersage.errors import DataError
 from pinnersage.model import ActionClusters, cluster_actions
+from pinnersage.online.current import Current
 from pinnersage.release import Release
 from pinnersage.retrieve import Reader
 from pinnersage.stores import open_lake
 from pinnersage.stores.lake import Lake, Manifest, broken_file
+from pinnersage.stores.packing import Profile
 from pinnersage.takedown import as_integer
 
 MOST_LEAVES = 400
@@ -57,7 +60,14 @@ class Actions:
     """int64[n], microseconds since 1970, UTC."""
 
 
-def user(reader: Reader, settings: Settings, user_id: str, *, draw: int = 0) -> dict[str, Any]:
+def user(
+    reader: Reader,
+    settings: Settings,
+    user_id: str,
+    *,
+    draw: int = 0,
+    now: datetime | None = None,
+) -> dict[str, Any]:
     """Return what there is to see of a user.
 
     Parameters
@@ -68,34 +78,27 @@ def user(reader: Reader, settings: Settings, user_id: str, *, draw: int = 0) -> 
     user_id : str
     draw : int
         Where the allocation is ``equal``: which sample of the medoids is asked.
+    now : datetime, optional
+        Up to when counts what she did since the release's day; None: nothing of it.
 
     Returns
     -------
     dict
         Ready for JSON. A pin that is blocked is nowhere in it; a cluster whose medoid is blocked is
-        left out, as it is for everybody.
+        left out, as it is for everybody. Of a user whom the release does not know there is only
+        what she did since.
 
     Raises
     ------
     DataError
-        The live release has no such user, or nothing of hers may be shown.
+        Nothing is known of such a user, or nothing of hers may be shown.
     """
-    profile = reader.profile(user_id)
-    if profile is None or not len(profile):
-        people.clusters(reader, settings, user_id)  # says why there is none
+    profile, known = reader.profile(user_id), reader.current(user_id, now)
+    if known.profile is None or not len(known.profile):
+        people.clusters(reader, settings, user_id, now=now)  # says why there is none
         raise DataError("What may be shown of the user has just changed. Ask again.")
-    lake, day = open_lake(settings), reader.release.medoids.day
+    day = reader.release.medoids.day
     view = View(reader, settings, user_id)
-    actions = read_actions(lake, reader, settings, user_id)
-    found = cluster_actions(
-        reader.embeddings.matrix,
-        actions.ages_days,
-        actions.rows,
-        settings.model.merge_threshold,
-        settings.model.decay_per_day,
-    )
-    clusters = view.clusters(found, actions)
-    served = [str(pin) for pin in profile.pin_ids]
     answer = {
         "user_id": user_id,
         "day": day.isoformat(),
@@ -103,15 +106,17 @@ def user(reader: Reader, settings: Settings, user_id: str, *, draw: int = 0) -> 
         "window_days": settings.model.window_days,
         "merge_threshold": settings.model.merge_threshold,
         "decay_per_day": settings.model.decay_per_day,
-        "n_actions": int(actions.rows.size),
-        "n_pins": int(np.unique(actions.rows).size),
-        "clusters": clusters,
-        "as_served": [row["pin_id"] for row in clusters] == served,
-        "tree": view.tree(actions),
-        "recommendations": view.recommendations(draw),
-        "yesterday": view.yesterday(lake, found, actions),
+        **(NOTHING if profile is None or not len(profile) else view.released(profile)),
+        "since": None if now is None else since.told(profile, known, day, now, view.pin_of_text),
+        "recommendations": view.recommendations(known, draw),
     }
     return answer | {"pins": view.faces()} | people.stamp(reader)
+
+
+NOTHING = {
+    "n_actions": 0, "n_pins": 0, "clusters": [], "as_served": True, "tree": None, "yesterday": None,
+}  # fmt: skip
+"""What the release says of a user whom it does not know."""
 
 
 class View:
@@ -134,6 +139,33 @@ class View:
         """Return the pins of some rows of the embeddings, None for those that are blocked."""
         ids = self.reader.embeddings.pin_ids.take(pa.array(list(rows), pa.int64()))
         return [self.pin(pin) for pin in ids.to_pylist()]
+
+    def pin_of_text(self, pin: int | str) -> str | None:
+        """Return a pin's id as text, None where it is blocked; however the id is given."""
+        (known,) = retrieve.as_ids([pin], self.reader.embeddings) or [pin]
+        return self.pin(known)
+
+    def released(self, profile: Profile) -> dict[str, Any]:
+        """Return the clusters of the release, what they were made from, and how they came to be."""
+        lake, settings = open_lake(self.settings), self.settings
+        actions = read_actions(lake, self.reader, settings, self.user_id)
+        found = cluster_actions(
+            self.reader.embeddings.matrix,
+            actions.ages_days,
+            actions.rows,
+            settings.model.merge_threshold,
+            settings.model.decay_per_day,
+        )
+        clusters = self.clusters(found, actions)
+        served = [str(pin) for pin in profile.pin_ids]
+        return {
+            "n_actions": int(actions.rows.size),
+            "n_pins": int(np.unique(actions.rows).size),
+            "clusters": clusters,
+            "as_served": [row["pin_id"] for row in clusters] == served,
+            "tree": self.tree(actions),
+            "yesterday": self.yesterday(lake, found, actions),
+        }
 
     def clusters(self, found: ActionClusters, actions: Actions) -> list[dict[str, Any]]:
         """Return the clusters, most important first."""
@@ -167,15 +199,15 @@ class View:
             "medoids": self.pins(actions.rows[grown.medoids]),
         }
 
-    def recommendations(self, draw: int) -> dict[str, Any] | None:
+    def recommendations(self, known: Current, draw: int) -> dict[str, Any] | None:
         """Return what the medoids asked bring, a row each; None where there is no index yet."""
         if self.reader.release.index is None:
             return None
-        made = self.reader.recommend(self.user_id, draw=draw)
+        made = self.reader.candidates(self.user_id, known, draw=draw)
         if made is None:
             raise DataError("What may be shown of the user has just changed. Ask again.")
         rows = []
-        for medoid in made.medoids[:MOST_ROWS]:
+        for medoid, came_from in zip(made.medoids[:MOST_ROWS], made.came_from, strict=False):
             brought = [c for c in made.candidates if c.medoid == medoid]
             shown = [
                 {"pin_id": self.pin(c.pin_id), "cosine": round(float(c.cosine), 6)}
@@ -187,6 +219,7 @@ class View:
                     "candidates": [c for c in shown if c["pin_id"] is not None],
                     "n_candidates": len(brought),
                     "searched": medoid in made.searched,
+                    "from": came_from,
                 }
             )
         return {

@@ -7,18 +7,22 @@ from typing import Any
 from pinnersage import retrieve
 from pinnersage.config import Settings
 from pinnersage.errors import DataError
+from pinnersage.online.current import Current
 from pinnersage.retrieve import Reader, Wishes
 
 
-def clusters(reader: Reader, settings: Settings, user_id: str) -> dict[str, Any]:
-    """Return a user's clusters, most important first.
+def clusters(
+    reader: Reader, settings: Settings, user_id: str, *, now: datetime | None = None
+) -> dict[str, Any]:
+    """Return a user's clusters, most important first: as of now, or without a time the release's.
 
     Raises
     ------
     DataError
-        The live release has no such user.
+        The live release has no such user, and nothing was done since.
     """
-    profile = reader.profile(user_id)
+    known = reader.current(user_id, now)
+    profile = known.profile
     day = reader.release.medoids.day
     if profile is None:
         raise DataError(
@@ -44,19 +48,28 @@ def clusters(reader: Reader, settings: Settings, user_id: str) -> dict[str, Any]
             "last_acted_at": datetime.fromtimestamp(
                 int(profile.last_acted_at[rank]) / 1e6, tz=UTC
             ).isoformat(sep=" ", timespec="minutes"),
+            "from": known.came_from[rank],
         }
         for rank, pin in enumerate(pins)
     ]
-    return {"user_id": user_id, "day": day.isoformat(), "clusters": rows} | stamp(reader)
+    facts = {"user_id": user_id, "day": day.isoformat(), "online": online(known)}
+    return facts | {"clusters": rows} | stamp(reader)
 
 
 def recommendation(
-    reader: Reader, settings: Settings, user_id: str, *, draw: int, wishes: Wishes | None = None
+    reader: Reader,
+    settings: Settings,
+    user_id: str,
+    *,
+    draw: int,
+    wishes: Wishes | None = None,
+    now: datetime | None = None,
 ) -> dict[str, Any]:
     """Return a user's candidates, in their order, each with its medoid and cosine."""
-    made = reader.recommend(user_id, draw=draw, wishes=wishes)
+    known = reader.current(user_id, now)
+    made = reader.candidates(user_id, known, draw=draw, wishes=wishes)
     if made is None:
-        clusters(reader, settings, user_id)  # says why there is none
+        clusters(reader, settings, user_id, now=now)  # says why there is none
         raise DataError(f"User {user_id}: what may be shown has just changed. Ask again.")
     titles = retrieve.titles(
         settings, reader.release, [*made.medoids, *(c.pin_id for c in made.candidates)]
@@ -71,15 +84,30 @@ def recommendation(
         }
         for c in made.candidates
     ]
-    medoids = [{"pin_id": pin, "title": titles.get(pin, "")} for pin in made.medoids]
+    medoids = [
+        {"pin_id": pin, "title": titles.get(pin, ""), "from": came_from}
+        for pin, came_from in zip(made.medoids, made.came_from, strict=True)
+    ]
     return {
         "user_id": user_id,
         "day": reader.release.medoids.day.isoformat(),
         "allocation": made.allocation,
         "draw": made.draw,
+        "online": online(known),
         "medoids": medoids,
         "candidates": rows,
     } | stamp(reader)
+
+
+def online(known: Current) -> dict[str, Any] | None:
+    """Return how many later actions count; None where the states were not asked or are away."""
+    if not known.answered:
+        return None
+    last = known.last_acted_at
+    return {
+        "actions": len(known.actions),
+        "last_acted_at": last and last.isoformat(sep=" ", timespec="minutes"),
+    }
 
 
 def by_medoid(made: Mapping[str, Any]) -> list[dict[str, Any]]:

@@ -5,13 +5,16 @@ a mix is refused. A pin that is blocked (``takedown``) is neither a candidate no
 others all are asked, or those that user, day and draw choose by chance (``equal``); either can be
 replayed, whatever is remembered of earlier searches. Each candidate says which medoid brought it,
 and at which cosine.
+
+Asked for a moment, ``now``, clusters are brought up to date by what the user did since the
+release's day (``online.current``); asked for none, they are the release's alone.
 """
 
 import hashlib
 from collections.abc import Iterable
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
@@ -23,14 +26,17 @@ import pyarrow as pa
 
 from pinnersage import allocate, erased, takedown
 from pinnersage.allocate import Picks
-from pinnersage.config import Allocation, RetrievalConfig, Settings
+from pinnersage.config import Allocation, Settings
 from pinnersage.errors import DataError
+from pinnersage.online.current import Current, From, batch_alone, current
+from pinnersage.online.latest import Latest
 from pinnersage.release import Release, Releases
 from pinnersage.stores import (
     embeddings,
     open_keyvalue,
     open_lake,
     open_neighbours,
+    open_states,
     open_vectors,
 )
 from pinnersage.stores.embeddings import Embeddings
@@ -63,6 +69,10 @@ class Recommendation:
     """Of ``equal`` alone: the others ask the same medoids whatever it is."""
     medoids: list[int | str]
     """Those that were asked: by importance; for ``equal``, in order of the draw."""
+    came_from: list[From]
+    """Where the cluster of each of them comes from."""
+    n_online: int
+    """Actions since the release's day that count among the clusters."""
     pin_ids: list[int | str]
     """Candidates: best first, equal cosines by pin; for ``round_robin``, in turns."""
     cosines: list[float]
@@ -117,12 +127,18 @@ class Context:
     neighbours: Neighbours
     watch: takedown.Watch
     erased: erased.Watch
+    latest: Latest
 
 
 def open_context(settings: Settings) -> Context:
     """Return the context that the settings choose, nothing remembered yet."""
     record = takedown.record_of(settings)
-    return Context(open_neighbours(settings), takedown.Watch(record), erased.Watch(record))
+    return Context(
+        open_neighbours(settings),
+        takedown.Watch(record),
+        erased.Watch(record),
+        Latest(lambda: open_states(settings)),
+    )
 
 
 class Reader:
@@ -134,7 +150,7 @@ class Reader:
         profiles: KeyValueReader,
         table: Embeddings,
         index: VectorReader | None,
-        config: RetrievalConfig,
+        settings: Settings,
         context: Context,
         search: str = "",
     ) -> None:
@@ -142,38 +158,81 @@ class Reader:
         self.profiles = profiles
         self.embeddings = table
         self.index = index
-        self.config = config
+        self.settings = settings
+        self.config = settings.retrieval
         self.neighbours = context.neighbours
         self.watch = context.watch
         self.erased = context.erased
+        self.latest = context.latest
         self.search = f"{release.index.version if release.index else ''}{search}"
         """Names what a search finds: the index, and how it is searched."""
         self._blocked: tuple[frozenset[str], np.ndarray] = (frozenset(), np.empty(0, np.intp))
 
     def profile(self, user_id: int | str) -> Profile | None:
-        """Return a user's clusters, most important first; None for a user without any.
+        """Return a user's clusters in the release, most important first; None without any.
 
         A cluster whose medoid is blocked is left out; of a user who is erased there are none.
         """
+        return self._profile(user_id, self.watch.pins())
+
+    def _profile(self, user_id: int | str, blocked: frozenset[str]) -> Profile | None:
         value = self.profiles.get(key_of(user_id))
         if value is None or self.erased.has(user_id):
             return None
-        return without_blocked(unpack(value), self.watch.pins())
+        return without_blocked(unpack(value), blocked)
+
+    def current(self, user_id: int | str, now: datetime | None) -> Current:
+        """Return a user's clusters as of now; without a time, or the states, the release's alone.
+
+        What may not be shown is left out as in ``profile``.
+        """
+        blocked = self.watch.pins()
+        profile = self._profile(user_id, blocked)
+        if now is None:
+            return batch_alone(profile, answered=False)
+        if self.erased.has(user_id):
+            return batch_alone(None)
+        state = self.latest.of(user_id)
+        if state is None:
+            return batch_alone(profile, answered=False)
+        return current(
+            profile,
+            state,
+            day=self.release.medoids.day,
+            now=now,
+            table=self.embeddings,
+            blocked=blocked,
+            model=self.settings.model,
+            online=self.settings.online,
+        )
 
     def recommend(
-        self, user_id: int | str, *, draw: int = 0, wishes: Wishes | None = None
+        self,
+        user_id: int | str,
+        *,
+        now: datetime | None = None,
+        draw: int = 0,
+        wishes: Wishes | None = None,
     ) -> Recommendation | None:
         """Return candidates for a user; None for a user without clusters.
 
         Parameters
         ----------
         user_id : int or str
+        now : datetime, optional
+            Up to when what the user did counts; None: only what the release has.
         draw : int
             For ``equal``: another number, another sample of medoids.
         wishes : Wishes, optional
             What this request wants otherwise.
         """
-        profile = self.profile(user_id)
+        return self.candidates(user_id, self.current(user_id, now), draw=draw, wishes=wishes)
+
+    def candidates(
+        self, user_id: int | str, known: Current, *, draw: int = 0, wishes: Wishes | None = None
+    ) -> Recommendation | None:
+        """Return candidates for a user whose clusters are known; see ``recommend``."""
+        profile = known.profile
         if profile is None or not len(profile):
             return None
         wishes = wishes or Wishes()
@@ -193,6 +252,8 @@ class Reader:
             allocation=self._allocation(wishes),
             draw=draw,
             medoids=pins,
+            came_from=[known.came_from[i] for i in chosen],
+            n_online=len(known.actions),
             pin_ids=self._pins(picks.rows),
             cosines=picks.cosines.tolist(),
             brought_by=picks.medoids.tolist(),
@@ -369,7 +430,7 @@ def open_release(release: Release, settings: Settings, context: Context) -> Read
         table = embeddings.named(lake, release.embeddings)
         opened.pop_all()
     search = f"/{settings.index.store}/{settings.index.hnsw_ef_search}"
-    return Reader(release, profiles, table, index, settings.retrieval, context, search)
+    return Reader(release, profiles, table, index, settings, context, search)
 
 
 def without_blocked(profile: Profile, blocked: frozenset[str]) -> Profile:

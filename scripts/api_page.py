@@ -5,8 +5,11 @@ from typing import Any
 
 Field = tuple[str, bool, dict[str, Any]]
 """Name, whether it must be there, and schema."""
-INSIDE = ("Candidate", "Cluster", "Recommended", "SimilarPin", "UserFeatures")
-"""What stands inside answers."""
+INSIDE = (
+    "Candidate", "Cluster", "Event", "Online", "Recommended", "RefusedEvent", "SimilarPin",
+    "UserFeatures",
+)  # fmt: skip
+"""What stands inside questions and answers."""
 
 
 def lines(document: dict[str, Any]) -> list[str]:
@@ -26,7 +29,7 @@ def lines(document: dict[str, Any]) -> list[str]:
             found = properties(answers.pop("200").get("content", {}), schemas)
             text += fields("Answer", found, schemas)
             text += [f"- **{status}** {one['description']}" for status, one in answers.items()]
-    text += ["", "## Parts of answers"]
+    text += ["", "## Parts"]
     for name in sorted(set(INSIDE).intersection(schemas)):
         text += ["", f"### {name}", "", schemas[name]["description"], ""]
         text += fields("", named(schemas[name]), schemas)
@@ -78,7 +81,7 @@ def typed(schema: dict[str, Any], schemas: dict[str, Any]) -> str:
     if schema.get("type") == "array":
         return f"list of {typed(schema['items'], schemas)}"
     words = {"integer": "whole number", "string": "text", "boolean": "true or false"}
-    kind = schema.get("format") or schema.get("type", "")
+    kind = schema.get("format") or schema.get("type", "anything")
     signs = {"minimum": "≥", "maximum": "≤", "minLength": "length ≥", "maxLength": "length ≤"}
     bounds = [f"{sign} {schema[key]:,}" for key, sign in signs.items() if key in schema]
     return ", ".join([words.get(kind, kind), *bounds])

@@ -13,8 +13,9 @@ from scipy.stats import chisquare
 from worlds import DAY, change
 
 from pinnersage import allocate, erased, people, retrieve, takedown
-from pinnersage.config import RetrievalConfig
+from pinnersage.config import build
 from pinnersage.errors import DataError
+from pinnersage.online.latest import Latest
 from pinnersage.release import Index, Medoids, Release, Releases
 from pinnersage.retrieve import Context, Reader, Wishes
 from pinnersage.stores import open_keyvalue
@@ -139,6 +140,10 @@ def profile_of(pins, importance=None):
     )
 
 
+def nobody_asks():
+    raise AssertionError("without a time nobody asks what was done since")
+
+
 @pytest.fixture
 def reader_of(tmp_path):
     """Make a reader over 60 random pins, numbered from 100, of which some are indexed."""
@@ -157,10 +162,13 @@ def reader_of(tmp_path):
             previous=None,
         )
         index = Exact(matrix, list(indexed))
-        config = RetrievalConfig(**{"allocation": "equal"} | config)  # what most tests are about
+        # What most tests are about.
+        settings = build(tmp_path, {"retrieval": {"allocation": "equal"} | config})
         record = Folder(tmp_path)
-        context = Context(Memory(100), takedown.Watch(record), erased.Watch(record))
-        return Reader(made, Profiles(ann=profile), table, index, config, context)
+        context = Context(
+            Memory(100), takedown.Watch(record), erased.Watch(record), Latest(nobody_asks)
+        )
+        return Reader(made, Profiles(ann=profile), table, index, settings, context)
 
     return make
 
@@ -453,8 +461,7 @@ def test_similar_pins_are_the_nearest_and_never_the_pin_itself_or_a_blocked_one(
 
 
 def test_another_way_of_searching_is_another_memory(finished, user):
-    record = takedown.record_of(finished)
-    context = Context(Memory(1000), takedown.Watch(record), erased.Watch(record))
+    context = retrieve.open_context(finished)
     searched = []
     for ef in (512, 64, 512):
         with retrieve.open_live(change(finished, index={"hnsw_ef_search": ef}), context) as reader:

@@ -8,7 +8,8 @@
     feedback    impressions and engagements, from the state's journal to the lake
     sources     where events come from: HTTP, Redis Streams, Kafka
     consume     the loop around a source
-    live        a user's clusters and state together, for who retrieves
+    latest      the state of a user, for who reads; whatever is wrong with the store
+    current     a user's stored clusters and state together: clusters as of now
 
 Only the latest actions are state. Clusters are brought up to date when they are read, with the
 release that is read: so a release takes over between two reads, and there is nothing to rebuild.

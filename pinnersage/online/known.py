@@ -6,8 +6,10 @@ live yet, no embedding says so: every pin is known, and who reads later leaves o
 
 import threading
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
 from pinnersage.config import Settings
@@ -50,7 +52,7 @@ class KnownPins:
                 self._look()
                 self._looked = self._clock()
             table = self._table
-        return pins if table is None else _with_row(list(pins), table)
+        return pins if table is None else with_row(list(pins), table)
 
     def _look(self) -> None:
         """Open what is live, if it is other embeddings."""
@@ -61,7 +63,13 @@ class KnownPins:
             self._table = embeddings.named(self._releases.lake, release.embeddings)
 
 
-def _with_row(pins: list[str], table: Embeddings) -> list[str]:
+def with_row(pins: Sequence[str], table: Embeddings) -> list[str]:
+    """Return those of some pins, given as text, that have an embedding in a version."""
+    rows = rows_of(pins, table).tolist()
+    return [pin for pin, row in zip(pins, rows, strict=True) if row >= 0]
+
+
+def rows_of(pins: Sequence[str], table: Embeddings) -> npt.NDArray[np.intp]:
+    """Return intp[n], the row of each pin, given as text; -1 for what is no pin of the version."""
     integers = pa.types.is_integer(table.pin_ids.type)
-    rows = table.rows_of([as_integer(pin) for pin in pins] if integers else pins)
-    return [pin for pin, row in zip(pins, rows.tolist(), strict=True) if row >= 0]
+    return table.rows_of([as_integer(pin) for pin in pins] if integers else list(pins))

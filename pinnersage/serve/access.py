@@ -1,8 +1,8 @@
 """Access: whoever asks shows a key; orders take a stronger one.
 
 A program sends ``Authorization: Bearer KEY``. A browser has the same key in a cookie that only its
-own pages send along (``page``); with it one may ask, not order, so that no other site can make a
-browser give orders.
+own pages send along (``page``); with it one may ask, not order nor send events, so that no other
+site can make a browser do so.
 """
 
 from datetime import UTC, datetime
@@ -24,6 +24,11 @@ bearer = HTTPBearer(  # says in the OpenAPI document how to ask; ``sent`` reads 
 def reads(request: Request, _shown: Annotated[object, Depends(bearer)] = None) -> Key:
     """Return whose key came with a question; refuse one without."""
     return known(request, sent(request) or request.cookies.get(COOKIE, ""))
+
+
+def sends(request: Request, _shown: Annotated[object, Depends(bearer)]) -> Key:
+    """Return whose key came with events; any key may send them, no cookie."""
+    return known(request, sent(request))
 
 
 def orders(request: Request, _shown: Annotated[object, Depends(bearer)]) -> Key:

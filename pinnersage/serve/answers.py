@@ -7,12 +7,22 @@ names the release it comes from.
 from datetime import date, datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    SkipValidation,
+    field_validator,
+)
 
 from pinnersage.config import Allocation
 from pinnersage.ids import Id, IdText, PlainId, as_utf8, no_text
+from pinnersage.online.current import From
+from pinnersage.online.events import REASONS, Event
 
 MAX_EXCLUDED = 1_000
+MAX_EVENTS = 1_000
 MAX_DRAW = 2**31 - 1
 
 
@@ -116,19 +126,43 @@ class Stamp(Answer):
     embeddings: Annotated[str, Field(examples=["9f3c2a10be77"])]
 
 
+class Online(Answer):
+    """What counts beside the release: what the user did since the end of its day."""
+
+    actions: Annotated[int, Field(description="Latest actions that count among the clusters.")]
+    last_acted_at: Annotated[datetime | None, Field(description="Of the newest; null: none.")]
+
+
+OnlineOrNot = Annotated[
+    Online | None,
+    Field(description="Null: what was done since cannot be told now; the release alone answers."),
+]
+
+
 class Cluster(Answer):
     """One of a user's interests."""
 
     pin_id: Annotated[PlainId, Field(description="Its medoid (eq. 2).", examples=["p17"])]
-    importance: Annotated[float, Field(description="Equation 3, at the end of the day.")]
+    importance: Annotated[
+        float,
+        Field(description="Equation 3, at the end of the day; now, where online actions count."),
+    ]
     n_actions: int
     last_acted_at: datetime
+    came_from: Annotated[
+        From,
+        Field(
+            alias="from",
+            description="batch: the release; online: actions since alone; both: it has grown.",
+        ),
+    ]
 
 
 class UsersMedoids(Stamp):
-    """A user's clusters, most important first."""
+    """A user's clusters as of now, most important first."""
 
     user: PlainId
+    online: OnlineOrNot
     clusters: list[Cluster]
 
 
@@ -144,6 +178,10 @@ class Candidate(Answer):
         Literal["searched", "remembered"] | None,
         Field(description="With explain: how its medoid's neighbours were found."),
     ] = None
+    came_from: Annotated[
+        From | None,
+        Field(alias="from", description="With explain: where its medoid's cluster comes from."),
+    ] = None
 
 
 class Recommended(Answer):
@@ -158,6 +196,7 @@ class Recommended(Answer):
         bool,
         Field(description="Nothing is known of the user: the candidates are the popular pins."),
     ]
+    online: OnlineOrNot
     medoids: Annotated[list[PlainId], Field(description="Those that were asked.")]
     candidates: list[Candidate]
 
@@ -170,6 +209,34 @@ class ManyRecommended(Stamp):
     """Recommendations for several users, in the order of the question, of one release."""
 
     results: list[Recommended]
+
+
+class Events(Question):
+    """What users did or were shown. Each is judged alone: one that is no event is refused alone."""
+
+    events: Annotated[list[SkipValidation[Event | Any]], Field(min_length=1, max_length=MAX_EVENTS)]
+
+
+class RefusedEvent(Answer):
+    """An event that was refused."""
+
+    position: Annotated[int, Field(description="In the question, from 0.")]
+    reason: Annotated[str, Field(examples=list(REASONS))]
+    says: Annotated[str, Field(description="Why, in words.")]
+
+
+class EventsTaken(Answer):
+    """What became of posted events."""
+
+    verdicts: Annotated[
+        dict[str, int],
+        Field(
+            description="How many, by verdict: kept, not_interest (known, and of no use here), "
+            "handed_on (consumers will judge it), or why they were refused.",
+            examples=[{"kept": 2, "unknown_pin": 1}],
+        ),
+    ]
+    refused: list[RefusedEvent]
 
 
 class ManyUsersFeatures(Question):

@@ -17,8 +17,10 @@ from pinnersage import config, retrieve
 from pinnersage.config import Settings
 from pinnersage.errors import PinnerSageError
 from pinnersage.experiment.running import Running
-from pinnersage.serve import keys, metrics, orders, page, routes, run
+from pinnersage.online.sources import open_sender
+from pinnersage.serve import inbox, keys, metrics, orders, page, routes, run
 from pinnersage.serve.gate import Gate
+from pinnersage.serve.inbox import Inbox
 from pinnersage.serve.keys import Doorkeeper
 from pinnersage.serve.live import Live
 from pinnersage.version import __version__
@@ -53,7 +55,7 @@ def make_app(settings: Settings, clock: Callable[[], datetime]) -> FastAPI:
     app.state.doorkeeper = (
         Doorkeeper(keys.record_of(settings)) if settings.service.authentication else None
     )
-    for router in (routes.router, routes.probes, orders.router, page.router):
+    for router in (routes.router, inbox.router, routes.probes, orders.router, page.router):
         app.include_router(router)
     app.add_middleware(
         Gate,
@@ -83,7 +85,10 @@ async def lifespan(app: FastAPI) -> AsyncIterator[None]:
     settings: Settings = app.state.settings
     anyio.to_thread.current_default_thread_limiter().total_tokens = settings.service.threads
     app.state.orders = CapacityLimiter(1)
-    app.state.live = Live(settings, retrieve.open_context(settings))
+    context = retrieve.open_context(settings)
+    app.state.live = Live(settings, context)
+    sender = None if settings.online.source == "http" else open_sender(settings)
+    app.state.inbox = Inbox(settings, app.state.live, sender)
     app.state.experiment = running(settings)
     try:
         await anyio.to_thread.run_sync(app.state.live.start)
@@ -92,6 +97,9 @@ async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         if app.state.experiment is not None:
             await anyio.to_thread.run_sync(app.state.experiment.close)
         await anyio.to_thread.run_sync(app.state.live.close)
+        if sender is not None:
+            sender.close()
+        context.latest.close()
 
 
 def running(settings: Settings) -> Running | None:

@@ -103,6 +103,7 @@ class Live:
     def _look(self) -> None:
         """Let the release that is live now take over, if it is another one."""
         metrics.neighbours(self.context.neighbours.counts)
+        metrics.states(self.context.latest)
         try:
             release = Releases(self.settings).live()
             if release is not None and release != self.release:

@@ -11,6 +11,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 from prometheus_client.multiprocess import MultiProcessCollector
 
 from pinnersage.extract import end_of
+from pinnersage.online.latest import Latest
 from pinnersage.release import Release
 from pinnersage.stores.neighbours import Counts
 
@@ -27,6 +28,8 @@ EXPOSURES = Counter("pinnersage_exposures_written", "Exposures of experiments, i
 EXPOSURES_LOST = Counter("pinnersage_exposures_lost", "Exposures that will never be in the lake.")
 HITS = Counter("pinnersage_neighbours_remembered", "Medoids whose neighbours were remembered.")
 MISSES = Counter("pinnersage_neighbours_searched", "Medoids that had to be searched for.")
+EVENTS = Counter("pinnersage_events", "Posted events, by what became of them.", ["verdict"])
+AWAY = Counter("pinnersage_online_away", "Times that the online states did not answer.")
 RELEASE = Gauge(
     "pinnersage_release", "Number of the release that answers.", multiprocess_mode="mostrecent"
 )
@@ -39,8 +42,8 @@ OPENED = Counter("pinnersage_releases_opened", "Releases that took over.")
 NOT_OPENED = Counter("pinnersage_releases_not_opened", "Looks that could not open what is live.")
 
 _guard = threading.Lock()
-_told: dict[int, tuple[int, int]] = {}
-"""Hits and misses that were added already, by the counts they come from."""
+_told: dict[tuple[Counter, int], int] = {}
+"""What was added to each already, by where it comes from."""
 
 
 def release(opened: Release) -> None:
@@ -57,11 +60,20 @@ def failed_to_open() -> None:
 
 def neighbours(counts: Counts) -> None:
     """Add what was remembered and searched for since the last call."""
+    _add(HITS, counts, counts.hits)
+    _add(MISSES, counts, counts.misses)
+
+
+def states(latest: Latest) -> None:
+    """Add how often the online states did not answer since the last call."""
+    _add(AWAY, latest, latest.failures)
+
+
+def _add(counter: Counter, source: object, n: int) -> None:
     with _guard:
-        hits, misses = _told.get(id(counts), (0, 0))
-        _told[id(counts)] = counts.hits, counts.misses
-        HITS.inc(max(0, counts.hits - hits))
-        MISSES.inc(max(0, counts.misses - misses))
+        before = _told.get((counter, id(source)), 0)
+        _told[counter, id(source)] = n
+        counter.inc(max(0, n - before))
 
 
 def text() -> bytes:

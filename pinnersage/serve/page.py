@@ -17,7 +17,7 @@ from pinnersage.serve import answers
 from pinnersage.serve.access import COOKIE, reads
 from pinnersage.serve.keys import Doorkeeper
 from pinnersage.serve.live import Live
-from pinnersage.serve.routes import as_json, live
+from pinnersage.serve.routes import as_json, live, now_of
 
 HOURS = 12
 """For so long a browser keeps the key."""
@@ -41,14 +41,19 @@ def file(name: str) -> Response:
 
 @router.get("/v1/explore", dependencies=[Depends(reads)])
 def explored(
-    asked: Annotated[answers.OneUserToLookAt, Query()], following: Annotated[Live, Depends(live)]
+    asked: Annotated[answers.OneUserToLookAt, Query()],
+    request: Request,
+    following: Annotated[Live, Depends(live)],
 ) -> Response:
     """Return what the page shows of a user."""
     with following.reader() as reader:
-        profile = reader.profile(asked.user)
+        now = now_of(request)
+        profile = reader.current(asked.user, now).profile
         if profile is None or not len(profile):
             raise HTTPException(404, f"User {asked.user} has no clusters in this release.")
-        return as_json(explore.user(reader, following.settings, asked.user, draw=asked.draw))
+        return as_json(
+            explore.user(reader, following.settings, asked.user, draw=asked.draw, now=now)
+        )
 
 
 @router.get("/login")

@@ -13,12 +13,12 @@ from pinnersage.config import Settings
 from pinnersage.experiment import running
 from pinnersage.experiment.running import Popular, Running
 from pinnersage.extract import end_of
+from pinnersage.online.current import Current
+from pinnersage.online.events import EPOCH
 from pinnersage.retrieve import Reader, Recommendation, Wishes, as_python
 from pinnersage.serve import answers, metrics
 from pinnersage.serve.access import reads
 from pinnersage.serve.live import Live
-
-EPOCH = datetime.fromisoformat("1970-01-01T00:00:00+00:00")
 
 router = APIRouter(prefix="/v1", dependencies=[Depends(reads)])
 probes = APIRouter(tags=["probes"])
@@ -27,6 +27,11 @@ probes = APIRouter(tags=["probes"])
 async def live(request: Request) -> Live:
     """Return what follows the live release."""
     return cast("Live", request.app.state.live)
+
+
+def now_of(request: Request) -> datetime:
+    """Return what time it is."""
+    return cast("Callable[[], datetime]", request.app.state.clock)()
 
 
 def as_json(value: dict[str, Any], status: int = 200) -> Response:
@@ -41,11 +46,14 @@ def as_json(value: dict[str, Any], status: int = 200) -> Response:
     tags=["users"],
 )
 def medoids(
-    asked: Annotated[answers.OneUsersMedoids, Query()], following: Annotated[Live, Depends(live)]
+    asked: Annotated[answers.OneUsersMedoids, Query()],
+    request: Request,
+    following: Annotated[Live, Depends(live)],
 ) -> Response:
-    """Return a user's medoids, most important first."""
+    """Return a user's medoids as of now, most important first."""
     with following.reader() as reader:
-        profile = reader.profile(asked.user)
+        known = reader.current(asked.user, now_of(request))
+        profile = known.profile
         if profile is None or not len(profile):
             raise HTTPException(404, f"User {asked.user} has no clusters in this release.")
         clusters = [
@@ -54,10 +62,12 @@ def medoids(
                 "importance": float(profile.importance[i]),
                 "n_actions": int(profile.n_actions[i]),
                 "last_acted_at": EPOCH + timedelta(microseconds=int(profile.last_acted_at[i])),
+                "from": known.came_from[i],
             }
             for i in range(len(profile))
         ]
-        return as_json(stamp(reader) | {"user": asked.user, "clusters": clusters})
+        found = {"user": asked.user, "online": online_of(known), "clusters": clusters}
+        return as_json(stamp(reader) | found)
 
 
 @router.get(
@@ -109,7 +119,7 @@ def features_of_many(
         told = features.online(
             reader,
             asked.users,
-            now=cast("Callable[[], datetime]", state.clock)(),
+            now=now_of(request),
             config=cast("Settings", state.settings).features,
             embeddings=asked.embeddings,
         )
@@ -165,8 +175,7 @@ async def ready(request: Request, following: Annotated[Live, Depends(live)]) -> 
     if known is None:
         nothing: dict[str, Any] = {"ready": False, "release": None, "day": None, "age_hours": None}
         return as_json(nothing | {"problem": problem or "Nothing is live yet."}, 503)
-    clock = cast("Callable[[], datetime]", request.app.state.clock)
-    age = (clock() - end_of(known.medoids.day)) / timedelta(hours=1)
+    age = (now_of(request) - end_of(known.medoids.day)) / timedelta(hours=1)
     facts = {"ready": True, "release": known.number, "day": known.medoids.day}
     return as_json(facts | {"age_hours": round(age, 2), "problem": problem})
 
@@ -202,7 +211,9 @@ def recommended(
         topics=tuple(wanted.topics),
     )
     refuse_filter(reader, wishes)
-    made = reader.recommend(user, draw=wanted.draw, wishes=wishes)
+    now = now_of(request)
+    known = reader.current(user, now)
+    made = reader.candidates(user, known, draw=wanted.draw, wishes=wishes)
     shown: Recommendation | Popular
     if made is None:
         metrics.FALLBACKS.inc()
@@ -210,8 +221,7 @@ def recommended(
     else:
         shown = made
     if experiment and member:
-        clock = cast("Callable[[], datetime]", request.app.state.clock)
-        experiment.shown(member, shown, clock())
+        experiment.shown(member, shown, now)
     cosines = made.cosines if made else [None] * len(shown.pin_ids)
     candidates: list[dict[str, Any]] = [
         {"pin_id": pin, "cosine": cosine}
@@ -220,15 +230,27 @@ def recommended(
     if made and wanted.explain:
         how = ["searched" if medoid in made.searched else "remembered" for medoid in made.medoids]
         for candidate, by in zip(candidates, made.brought_by, strict=True):
-            candidate |= {"medoid": made.medoids[by], "neighbours": how[by]}
+            candidate |= {
+                "medoid": made.medoids[by],
+                "neighbours": how[by],
+                "from": made.came_from[by],
+            }
     return {
         "user": user,
         "draw": wanted.draw,
         "arm": member.arm.name if member else None,
         "fallback": made is None,
+        "online": online_of(known),
         "medoids": made.medoids if made else [],
         "candidates": candidates,
     }
+
+
+def online_of(known: Current) -> dict[str, Any] | None:
+    """Return what counts beside the release, as ``answers.Online``; None where it is not known."""
+    if not known.answered:
+        return None
+    return {"actions": len(known.actions), "last_acted_at": known.last_acted_at}
 
 
 def refuse_filter(reader: Reader, wishes: Wishes) -> None:
