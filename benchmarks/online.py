@@ -120,14 +120,13 @@ def streams(folder: Path, scale: Scale) -> dict[str, Any]:
         url = opened.enter_context(redis_server(folder))
         settings = home(folder, scale, url)
         port = opened.enter_context(serving.serving(settings, {}))
-        client = Client(port)
         with consumers(settings, 1):
             latency = reflected(port, scale)
             while waiting(url):
                 time.sleep(0.1)
         drained = {}
         for n in (1, 2):
-            fill(client, scale, f"burst{n}")
+            fill(Client(port), scale, f"burst{n}")
             drained[str(n)] = drain(settings, url, n)
     return {
         "rate": RATE,

@@ -9,6 +9,7 @@ import hashlib
 import importlib.metadata
 from collections.abc import Callable, Sequence
 from datetime import date, timedelta
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -477,11 +478,11 @@ class Evaluation:
         known, found = f"{tuned.merge_threshold}: {tuned.decay_per_day}", {}
         for model, policy in models:
             self.progress(f"measuring within the day: {model.name}")
+            run = partial(
+                retrieval.run, model, moments, self.user_ids, self.searcher, (policy,), protocol
+            )
             measured = self.kept(
-                f"within the day: {model.name}: {known}: {policy.name}: {n_latest}",
-                lambda model=model, policy=policy: retrieval.run(
-                    model, moments, self.user_ids, self.searcher, (policy,), protocol
-                ),
+                f"within the day: {model.name}: {known}: {policy.name}: {n_latest}", run
             )
             found[model.name] = measured.measured[Key(policy.name, "equal candidates")]
         return [within_day.table(found, moments, tuned.policy.name, n_latest, self.seed)]

@@ -153,7 +153,8 @@ def _of_day(log: Log, day: date, window_days: int) -> Moments:
     )
     acted = np.flatnonzero(end > begin)
     past = acted[begin[acted] > first[acted]]
-    users, begins, ends, over = [], [], [], 0
+    none = np.empty(0, np.intp)
+    users, begins, ends, over = [none], [none], [none], 0
     for user in past.tolist():
         later = begin[user] + 1 + np.flatnonzero(np.diff(log.times_us[begin[user] : end[user]]))
         kept = spread(later.size, MOMENTS)
@@ -161,10 +162,11 @@ def _of_day(log: Log, day: date, window_days: int) -> Moments:
         users.append(np.full(kept.size, user))
         begins.append(later[kept])
         ends.append(np.append(later, end[user])[kept + 1])
-    none = np.empty(0, np.intp)
     return Moments(
-        *(np.concatenate([none, *parts]).astype(np.intp) for parts in (users, begins, ends)),
-        {FIRST: past.size, NO_PAST: acted.size - past.size, OVER: over},
+        users=np.concatenate(users),
+        begins=np.concatenate(begins),
+        ends=np.concatenate(ends),
+        left_out={FIRST: past.size, NO_PAST: acted.size - past.size, OVER: over},
     )
 
 
@@ -203,6 +205,7 @@ def table(
         MEASURES,
     )
     new = int(moments.targets.new.sum())
-    n_targets = {"all": moments.targets.rows.size, "new": new}
+    n_all = moments.targets.rows.size
+    n_targets = {"all": n_all, "new": new, "repeats": n_all - new}
     rows = [Measured(name, "", sums) for name, sums in found.items()]
     return tables.table(frame, rows, moments.histories.users, n_targets, seed)
