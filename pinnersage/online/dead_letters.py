@@ -1,27 +1,32 @@
 """Dead letters: events that were refused, parked in a stream with the reason.
 
 They are kept to be looked at, and to be given back when the cause is gone: pins that were unknown
-and have an embedding since. Of a user who was erased nothing is parked, and ``forget`` removes
-what was parked before.
+and have an embedding since. Of a user who was erased nothing is parked, and ``forget_erased``
+removes what was parked before.
 """
 
 import json
+import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing, suppress
 from datetime import UTC, datetime
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
+from pinnersage import erased
 from pinnersage.config import Settings
 from pinnersage.errors import ConfigError, RefusedError
 from pinnersage.online.events import REASONS
 from pinnersage.online.redis_source import connect, server_errors, url_of
 from pinnersage.online.shards import DEAD, stream
 from pinnersage.stores.address import without_password
+from pinnersage.takedown import as_integer
 
 PAGE = 1_000
 """Letters that are read at a time."""
+_USER = re.compile(r'"user_id"\s*:\s*("(?:[^"\\]|\\.)*"|-?[0-9]+)')
 WHOLE = tuple(reason for reason in REASONS if reason not in {"oversized", "erased_user"})
 """Reasons whose letters are kept whole; others are cut, or not kept."""
 
@@ -71,6 +76,14 @@ def open_dead_letters(settings: Settings) -> "DeadLetters":
     raise ConfigError("online.source is http: who posts an event is told why it is refused.")
 
 
+def forget_erased(settings: Settings) -> int:
+    """Remove the dead letters of erased users, where there are any here; return how many."""
+    if settings.online.source != "redis":
+        return 0
+    with closing(open_dead_letters(settings)) as letters:
+        return letters.forget(erased.read(settings).among)
+
+
 class DeadLetters:
     """The dead letters of one server.
 
@@ -114,10 +127,10 @@ class DeadLetters:
                 events += 1
         return GivenBack(reason=reason, events=events)
 
-    def forget(self, user: str) -> int:
-        """Remove those of a user, as far as their data says whose they are; return how many."""
+    def forget(self, who: Callable[[Iterable[str]], set[str]]) -> int:
+        """Remove those that name a user among ``who``; return how many."""
         with server_errors(self.name):
-            found = [entry for entry, fields in self._all() if _names(fields, user)]
+            found = [entry for entry, fields in self._all() if who(users_in(fields[b"data"]))]
             for start in range(0, len(found), PAGE):
                 self.client.xdel(DEAD, *found[start : start + PAGE])
         return len(found)
@@ -152,11 +165,12 @@ def _letter(entry: bytes, fields: dict[bytes, bytes]) -> DeadLetter:
     )
 
 
-def _names(fields: dict[bytes, bytes], user: str) -> bool:
-    """Tell whether a letter's data names a user: in its field, or, broken, anywhere in quotes."""
-    data = _text(fields, "data")
-    try:
-        event = json.loads(data)
-    except ValueError:
-        return json.dumps(user) in data or f'"{user}"' in data
-    return isinstance(event, dict) and str(event.get("user_id")) == user
+def users_in(data: bytes) -> set[str]:
+    """Return whom an event names, however broken it is: ids as they stand, and as the lake's."""
+    found = set()
+    for text in _USER.findall(data.decode(errors="replace")):
+        with suppress(ValueError):
+            name = str(json.loads(text))
+            name.encode()  # half a character is nobody's id
+            found.add(name)
+    return found | {str(number) for name in found if (number := as_integer(name)) is not None}

@@ -164,7 +164,7 @@ class KafkaSource:
         self._open = True
 
     def receive(self, most: int, seconds: float) -> list[Delivery]:
-        """See ``Source``; what was not settled by now is received again first."""
+        """See ``Source``."""
         kafka = library()
         try:
             self._go_back()
@@ -172,13 +172,14 @@ class KafkaSource:
             rest = self._consumer.consume(most - 1, 0) if first is not None and most > 1 else []
         except kafka.KafkaException as error:
             raise self._away(error.args[0]) from error
-        found, wrong = [], []
-        for message in [first, *rest] if first is not None else []:
-            (found if message.error() is None else wrong).append(message)
+        messages = [] if first is None else [first, *rest]
+        found = [message for message in messages if message.error() is None]
         for message in found:
             self._out.setdefault(message.partition(), []).append(message.offset())
-        if not found:
-            self._raise([message.error() for message in wrong])
+        if found:
+            self._errors.clear()
+        else:
+            self._raise([message.error() for message in messages])
         return [
             Delivery(message.value() or b"", (message.partition(), message.offset(), message.key()))
             for message in found
@@ -201,9 +202,12 @@ class KafkaSource:
         if not ends:
             return
         try:
-            self._consumer.commit(offsets=ends, asynchronous=False)
+            committed = self._consumer.commit(offsets=ends, asynchronous=False)
         except kafka.KafkaException as error:
             raise self._away(error.args[0]) from error
+        for part in committed:
+            if part.error is not None:
+                raise self._away(part.error)
         self._out |= left
 
     def waiting(self) -> int:
@@ -234,7 +238,11 @@ class KafkaSource:
             self._dead.close()
 
     def _go_back(self) -> None:
-        """Begin again where something was received and not settled."""
+        """Begin again where something was received and not settled, if it is still our own."""
+        if not any(self._out.values()):
+            return
+        own = {part.partition for part in self._consumer.assignment()}
+        self._out = {partition: self._out[partition] for partition in self._out if partition in own}
         for partition, offsets in self._out.items():
             if offsets:
                 self._consumer.seek(library().TopicPartition(self.topic, partition, offsets[0]))
@@ -260,7 +268,8 @@ class KafkaSource:
     def _raise(self, errors: list[Any]) -> None:
         """Raise the first error that keeps events from coming."""
         kafka = library()
-        told, self._errors[:] = [*errors, *self._errors], []
+        told = [*errors, *self._errors]
+        self._errors.clear()
         away, login = kafka.KafkaError._ALL_BROKERS_DOWN, kafka.KafkaError._AUTHENTICATION  # noqa: SLF001 (the library's names)
         for error in told:
             if error in errors or error.code() in {away, login}:

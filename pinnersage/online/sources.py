@@ -35,8 +35,8 @@ class Source(Protocol):
     def receive(self, most: int, seconds: float) -> list[Delivery]:
         """Up to ``most`` events, the oldest first; none after ``seconds`` without any.
 
-        What was received before and not settled comes again first. Raises ``TransientError`` where
-        the server is away; receiving again is right.
+        What was received before and not settled comes again. Raises ``TransientError`` where the
+        server is away; receiving again is right.
         """
         ...
 

@@ -4,11 +4,18 @@ import json
 
 import pytest
 import redis
+from worlds import NOW, change
 
+from pinnersage import erase
 from pinnersage.config import OnlineConfig
 from pinnersage.errors import ConfigError, RefusedError
 from pinnersage.online import dead_letters
-from pinnersage.online.dead_letters import DeadLetters, open_dead_letters
+from pinnersage.online.dead_letters import (
+    DeadLetters,
+    forget_erased,
+    open_dead_letters,
+    users_in,
+)
 from pinnersage.online.redis_source import RedisSender, RedisSource
 from pinnersage.online.sources import Refusal
 
@@ -85,12 +92,41 @@ def test_what_was_cut_or_never_parked_is_not_given_back(letters, reason):
 
 @service
 def test_those_of_a_user_are_forgotten_also_broken_ones(letters):
-    assert letters.forget("u1") == 3
+    assert letters.forget({"u1"}.intersection) == 3
     left = [letter.data for letter in letters.report(100).newest]
     assert not [data for data in left if "u1" in data]
-    assert letters.forget("7") == 1
-    assert letters.forget("nobody") == 0
+    assert letters.forget({"7"}.intersection) == 1
+    assert letters.forget({"nobody", "u"}.intersection) == 0
     assert len(letters.report(100).newest) == 3
+
+
+@pytest.mark.parametrize(
+    ("data", "users"),
+    [
+        (b'{"user_id": 7}', {"7"}),
+        (b'{"user_id": "007", "x', {"007", "7"}),
+        (b'{"user_id":"a\\"b"', {'a"b'}),
+        (b'{"user_id":"\\u00e4"}', {"\u00e4"}),
+        (b'[{"user_id": "a"}, {"user_id" : "b"}]', {"a", "b"}),
+        (b'{"user_id": "cut', set()),
+        (b'{"user_id": "bad \\q"}', set()),
+        (b'{"user_id": "\\ud800"}', set()),
+        (b"\xff", set()),
+    ],
+)
+def test_whom_an_event_names_is_seen_however_broken_it_is(data, users):
+    assert users_in(data) == users
+
+
+@service
+def test_an_order_to_erase_reaches_what_is_parked(finished, letters, redis_url):
+    settings = change(finished, online={"source": "redis", "url": redis_url})
+    assert forget_erased(settings) == 0
+    erase.run("7", "me", "asked", NOW, "5a17", settings)
+    assert forget_erased(settings) == 1
+    assert forget_erased(settings) == 0
+    assert sum(letters.report(0).reasons.values()) == len(PARKED) - 1
+    assert forget_erased(finished) == 0, "http: nothing is parked"
 
 
 @pytest.mark.parametrize(

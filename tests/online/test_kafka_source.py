@@ -1,6 +1,7 @@
 """Kafka beyond the contract: brokers that are away, the client that is not there, what is told."""
 
 import sys
+from unittest import mock
 
 import confluent_kafka
 import pytest
@@ -19,6 +20,15 @@ def brokers():
     known = cluster.list_topics(timeout=10).brokers.values()
     yield ",".join(f"{one.host}:{one.port}" for one in known)
     del cluster
+
+
+def received(source):
+    """What comes first."""
+    for _ in range(30):
+        if got := source.receive(10, 1):
+            source.settle(got, [])
+            return [delivery.data for delivery in got]
+    raise AssertionError("nothing came")
 
 
 @pytest.fixture
@@ -43,6 +53,32 @@ def test_a_topic_that_is_missing_is_named(brokers):
     source = KafkaSource(brokers, "nowhere")
     with pytest.raises(TransientError, match="has no topic nowhere yet"):
         [source.receive(1, 1) for _ in range(20)]
+    source.close()
+
+
+def test_what_was_in_hand_of_a_partition_that_is_anothers_now_keeps_nothing_up(brokers):
+    sender = KafkaSender(brokers, "t")
+    sender.send([("u", b"x")])
+    source = KafkaSource(brokers, "t")
+    source._out = {3: [17]}
+    assert received(source) == [b"x"]
+    source.close()
+
+
+def test_a_commit_that_a_broker_refuses_is_an_outage_and_the_events_come_again(brokers):
+    KafkaSender(brokers, "t").send([("u", b"x")])
+    source = KafkaSource(brokers, "t")
+    refused = mock.Mock(error=confluent_kafka.KafkaError(27))  # a rebalance is under way
+    consumer = source._consumer
+    source._consumer = mock.Mock(wraps=consumer, commit=lambda **_: [refused])
+    for _ in range(2):
+        got = []
+        while not got:
+            got = source.receive(10, 1)
+        with pytest.raises(TransientError, match="changes hands"):
+            source.settle(got, [])
+    assert source.waiting() == 1
+    source._consumer = consumer
     source.close()
 
 

@@ -117,6 +117,18 @@ def test_events_given_to_one_whose_lease_had_just_ended_are_found(server, redis_
 
 
 @pytest.mark.service
+@pytest.mark.usefixtures("server")
+def test_what_is_not_settled_comes_again_before_what_is_new(redis_url):
+    RedisSender(redis_url, 1, 100).send([("u", b"%d" % i) for i in range(9)])
+    source = source_of(redis_url)
+    first = source.receive(3, 0.1)
+    assert source.receive(3, 0.1) == first
+    source.settle(first[:1], [])
+    assert source.receive(2, 0.1) == first[1:]
+    source.close()
+
+
+@pytest.mark.service
 def test_settling_after_the_lease_is_gone_removes_only_what_was_handled(server, redis_url):
     sender = RedisSender(redis_url, 1, 100)
     sender.send([("u", b"1"), ("u", b"2")])
