@@ -4,6 +4,7 @@ Screenshots are left in the folder that ``PINNERSAGE_SHOTS`` names, or in the te
 """
 
 import hashlib
+import json
 import os
 import threading
 from contextlib import ExitStack, contextmanager
@@ -11,6 +12,7 @@ from dataclasses import replace
 from datetime import timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from urllib.request import Request, urlopen
 
 import numpy as np
 import pyarrow as pa
@@ -18,10 +20,11 @@ import pyarrow.parquet as pq
 import pytest
 from browser import open_browser, requested
 from scipy.cluster.hierarchy import fcluster, linkage
-from served import KEYS, NOW, running
+from served import KEYS, NOW, bearer, running
 from worlds import DAY, TINY, change, clock, items_of, source_of
 
 from pinnersage import config, day, explore, init, retrieve
+from pinnersage.extract import end_of
 from pinnersage.model import cluster_actions
 from pinnersage.serve import keys
 from pinnersage.stores import open_lake
@@ -49,8 +52,11 @@ def place(tmp_path_factory):
     with ExitStack() as opened:
         images = opened.enter_context(pictures())
         settings = two_days(tmp_path_factory.mktemp("explore"), images)
-        variable = {"PINNERSAGE__MODEL__MERGE_THRESHOLD": str(ALPHA)}
-        service = opened.enter_context(running(settings, **variable))
+        variables = {
+            "PINNERSAGE__MODEL__MERGE_THRESHOLD": str(ALPHA),
+            "PINNERSAGE__ONLINE__KEEP_DAYS": "100000",  # its clock is a real one
+        }
+        service = opened.enter_context(running(settings, **variables))
         reader = opened.enter_context(retrieve.open_live(settings))
         yield Place(f"http://127.0.0.1:{service.port}", images, settings, reader)
 
@@ -346,6 +352,119 @@ def test_today_is_compared_with_yesterday(page, place):
     assert tags.count("shrunk") == sum(bool(r) and c["n_actions"] < n for c, r, n in pairs)
     assert len(set(tags)) > 1
     assert f"{DAY + timedelta(days=1)} against {DAY}" in by_id(page, "days-lead").text
+
+
+# --- as of now ------------------------------------------------------------------------------------
+
+LATER = end_of(DAY + timedelta(days=1)) + timedelta(hours=5)
+NOBODY = "4711"
+"""A user whom the release does not know."""
+
+
+def act(place, user, *pins):
+    """Post actions on some pins, a quarter of an hour apart."""
+    times = [LATER + i * timedelta(minutes=15) for i in range(len(pins))]
+    given = [
+        {"user_id": user, "pin_id": pin, "action": "repin", "acted_at": at.isoformat()}
+        for pin, at in zip(pins, times, strict=True)
+    ]
+    data = json.dumps({"events": given}).encode()
+    headers = bearer("ann") | {"Content-Type": "application/json"}
+    with urlopen(Request(f"{place.url}/v1/events", data, headers)) as answer:
+        assert json.load(answer)["verdicts"] == {"kept": len(pins)}
+
+
+@pytest.fixture(scope="module")
+def active(place):
+    """A user who has acted since: on two pins near a medoid of hers, and on three elsewhere."""
+    users = sorted(key.decode() for key, _ in place.reader.profiles.items())
+    user = next(one for one in users if one != place.user)
+    medoids = [pin.item() for pin in place.reader.profile(user).pin_ids]
+    near = [c.pin_id for c in place.reader.similar(medoids[2])[:2]]
+    away = max(
+        (c for pin in place.reader.popular() for c in place.reader.similar(pin)[:1]),
+        key=lambda c: min(distances(place, c.pin_id, medoids)),
+    )
+    act(place, user, medoids[1], near[0], away.medoid, away.pin_id, near[1])
+    act(place, NOBODY, away.medoid, medoids[0])
+    return user
+
+
+def distances(place, pin, others):
+    vectors = place.reader.embeddings.matrix[place.reader.embeddings.rows_of([pin, *others])]
+    return np.linalg.norm(np.asarray(vectors[1:], float) - np.asarray(vectors[0], float), axis=1)
+
+
+def test_what_she_did_since_stands_beside_what_was_published(page, place, active, tmp_path):
+    look_at(page, active)
+
+    told = explore.user(
+        place.reader, place.settings, active, now=LATER + timedelta(hours=12)
+    )["since"]  # fmt: skip
+    known = place.reader.current(active, LATER + timedelta(hours=12))
+    titles = retrieve.titles(
+        place.settings, place.reader.release,
+        [*known.profile.pin_ids.tolist(), *(int(action.pin) for action in known.actions)],
+    )  # fmt: skip
+    words = {"online": "new", "both": "grown"}
+    expected = [
+        f"{titles[int(c['pin_id'])]} {words[c['from']]}"
+        for c in told["clusters"] if c["from"] != "batch"
+    ]  # fmt: skip
+    shown = [
+        " ".join(strip.find_element("tag name", "h3").text.split())
+        for strip in page.find_elements("css selector", "#changed > li")
+    ]
+    assert shown == expected
+    assert {text.split()[-1] for text in shown} == {"new", "grown"}
+    lead = by_id(page, "now-lead").text
+    assert lead.startswith("5 actions since the end of the release's day, 2026-04-07 00:00 (UTC)")
+    did = [row.text for row in page.find_elements("css selector", "#did > li")]
+    assert len(did) == 5
+    assert did[0].startswith("2026-04-07 06:00")
+    for row, action in zip(did, told["actions"], strict=True):
+        assert titles[int(action["pin_id"])] in row
+        assert f"→ cluster {action['cluster'] + 1}, " in row
+    batch = sum(c["from"] == "batch" for c in told["clusters"])
+    assert f"{batch} clusters as before" in by_id(page, "as-before").text
+    rows = " ".join(row.text for row in page.find_elements("css selector", "#rows > li"))
+    assert "new since the release" in rows
+    for scheme in ("light", "dark"):
+        prefer(page, scheme)
+        for width in (1200, 400):
+            resize(page, (width, 1000))
+            page.execute_script("document.querySelector('#now').scrollIntoView()")
+            shoot(page, tmp_path, f"explore-now-{width}-{scheme}.png")
+            page.execute_script("document.querySelector('#did').scrollIntoView()")
+            shoot(page, tmp_path, f"explore-did-{width}-{scheme}.png")
+            assert by_id(page, "did").size["height"] < 700, "a line or a few for each"
+            assert page.execute_script("return document.documentElement.scrollWidth") <= width
+
+
+def test_a_user_whom_the_release_does_not_know_is_shown_by_what_she_did(page, active, tmp_path):
+    assert active != NOBODY
+    look_at(page, NOBODY)
+
+    assert "all that is known was done since" in by_id(page, "facts").text
+    tags = [tag.text for tag in page.find_elements("css selector", "#changed .tag")]
+    assert set(tags) == {"new"}
+    assert not by_id(page, "released").is_displayed()
+    assert not by_id(page, "compared").is_displayed()
+    assert page.find_elements("css selector", "#rows > li .pin")
+    shoot(page, tmp_path, "explore-nobody.png")
+
+
+def test_a_user_who_did_nothing_since_is_told_that_nothing_has_changed(page, place):
+    look_at(page, place.user)
+    assert "what is served is what was published" in by_id(page, "now-lead").text
+    assert not page.find_elements("css selector", "#changed > li, #did > li")
+    assert not by_id(page, "as-before").is_displayed()
+
+
+def test_states_that_are_away_are_no_day_without_actions(page, place):
+    change_answers(page, "body.since.answered = false")
+    look_at(page, place.user)
+    assert "cannot be told: the online states do not answer" in by_id(page, "now-lead").text
 
 
 # --- the alpha line ------------------------------------------------------------------------------

@@ -1,5 +1,5 @@
-// Explore: one user's clusters, regrouped wherever the α line stands, what they bring, and what
-// changed. One answer of the service holds all of it; moving α asks nothing. What the answer says
+// Explore: one user's clusters, regrouped wherever the α line stands, how they stand now, what they
+// bring, and what changed. One answer of the service holds all of it; moving α asks nothing. What the answer says
 // is text: it never becomes markup.
 
 const SHOWN_STRIPS = 30;
@@ -314,6 +314,69 @@ function startDrag(event) {
   chart.addEventListener("pointercancel", stop, { once: true });
 }
 
+// ---- as of now: the release, and what came since ------------------------------------------------
+
+const CAME_FROM = { online: "new", both: "grown", batch: "as before" };
+
+function drawNow({ since }) {
+  byId("now").hidden = !since;
+  if (!since) return;
+  const n = (what) => since.clusters.filter((cluster) => cluster.from === what).length;
+  const when = `since the end of the release's day, ${since.since} (UTC), as of ${since.now}`;
+  const left = since.left_out
+    ? ` ${count(since.left_out, "action")} more ${since.left_out === 1 ? "does" : "do"} not count: ` +
+      "the pin is taken down, or has no embedding in this release."
+    : "";
+  byId("now-lead").textContent = !since.answered
+    ? `What was done ${when}, cannot be told: the online states do not answer. The release alone is served.`
+    : since.actions.length
+      ? `${count(since.actions.length, "action")} ${when}: ${count(n("online"), "new cluster")}, ` +
+        `${n("both")} grown, ${n("batch")} as before. This is what is served now.${left}`
+      : `No action that counts ${when}: what is served is what was published.${left}`;
+  const titles = new Map(since.clusters.map((cluster) => [cluster.rank, cluster]));
+  const changed = since.clusters.filter((cluster) => cluster.from !== "batch");
+  const same = since.actions.length ? since.clusters.filter((cluster) => cluster.from === "batch") : [];
+  byId("changed").replaceChildren(...changed.map((cluster) => changedGroup(cluster, since)));
+  const details = byId("as-before");
+  details.hidden = !same.length;
+  details.querySelector("summary").textContent = `${count(same.length, "cluster")} as before, but for the passing of time`;
+  details.querySelector("ul").replaceChildren(...same.map((cluster) =>
+    make("li", "", make("span", "tag same", `${cluster.rank + 1}`), make("span", "", titleOf(cluster.pin_id)),
+      make("span", "numbers", shares(cluster)))));
+  byId("did-title").hidden = !since.actions.length;
+  byId("did").replaceChildren(...since.actions.map((action) => {
+    const cluster = titles.get(action.cluster);
+    const where = cluster
+      ? `→ cluster ${cluster.rank + 1}, “${titleOf(cluster.pin_id)}”, ${CAME_FROM[cluster.from]}`
+      : "→ a cluster that is not shown";
+    return make("li", "", make("span", "numbers", action.acted_at.slice(0, 16)),
+      make("span", "", titleOf(action.pin_id)), make("span", "numbers", where));
+  }));
+}
+
+const shares = ({ was, share }) => `${percent(was.share)} → ${percent(share)} of the importance`;
+
+function changedGroup(cluster, since) {
+  const { was, n_new: added, rank } = cluster;
+  const facts = was
+    ? [`${was.n_actions} → ${count(cluster.n_actions, "action")}`, shares(cluster),
+      ...(was.pin_id === cluster.pin_id ? [] : [`the medoid was “${titleOf(was.pin_id)}”`])]
+    : [`${count(added, "action")}, all of them since`, `${percent(cluster.share)} of the importance`];
+  const what = CAME_FROM[cluster.from];
+  const title = make("h3", "", `${titleOf(cluster.pin_id)} `, make("span", `tag ${what}`, what));
+  const head = make("div", "head", make("span", "number", `${rank + 1}`),
+    make("div", "", title, make("p", "facts", facts.join(" · "))));
+  const times = new Map();
+  for (const { cluster: at, pin_id: pin, acted_at: time } of since.actions) {
+    if (at === rank) times.set(pin, [...(times.get(pin) ?? []), time.slice(11, 16)]);
+  }
+  const note = (pin) => (times.has(pin) ? `acted on ${times.get(pin).reverse().join(", ")}` : "");
+  const others = [...times.keys()].filter((pin) => pin !== cluster.pin_id);
+  const cards = [card(cluster.pin_id, { className: "medoid", mark: "medoid", note: note(cluster.pin_id) }),
+    ...others.map((pin) => card(pin, { note: note(pin) }))];
+  return make("li", `group h${rank % HUES}`, head, strip(`Since then in cluster ${rank + 1}`, cards));
+}
+
 // ---- recommendations ----------------------------------------------------------------------------
 
 // How the medoids were chosen, by what the settings say.
@@ -323,7 +386,8 @@ const CHOSEN = {
   round_robin: () => "asked in turns, the most important first",
 };
 
-function drawRows({ recommendations: made, clusters, index }) {
+function drawRows({ recommendations: made, since, clusters: published, index }) {
+  const clusters = since?.clusters ?? published;
   byId("another").hidden = made?.allocation !== "equal";
   if (!made) {
     byId("rows-lead").textContent = "The live release has no index yet, so there is nothing to recommend.";
@@ -336,14 +400,16 @@ function drawRows({ recommendations: made, clusters, index }) {
     "A pin that several medoids bring stands with one of them." +
     (made.n_medoids > made.rows.length ? ` Shown are the first ${made.rows.length}.` : "");
   byId("rows").replaceChildren(...made.rows.map((row) => {
-    const rank = clusters.findIndex((cluster) => cluster.pin_id === row.medoid);
+    const cluster = clusters.find((one) => one.pin_id === row.medoid);
+    const rank = cluster?.rank ?? -1;
     const title = titleOf(row.medoid);
     const cards = row.candidates.map((found) =>
       card(found.pin_id, { note: `cosine ${found.cosine.toFixed(3)}` }));
     const hidden = row.n_candidates - row.candidates.length;
     if (hidden > 0) cards.push(make("li", "rest", `and ${hidden} more`));
     const why = `${count(row.n_candidates, "pin")} nearest to this medoid` +
-      (rank < 0 ? "" : ` of cluster ${rank + 1} (${percent(clusters[rank].share)} of the importance)`) +
+      (rank < 0 ? "" : ` of cluster ${rank + 1} (${percent(cluster.share)} of the importance)`) +
+      (row.from === "batch" ? "" : `, ${CAME_FROM[row.from]} since the release`) +
       (row.searched ? ", searched for now" : ", remembered from an earlier search");
     const head = make("div", "head", make("span", "number", rank < 0 ? "–" : `${rank + 1}`),
       make("div", "", make("h3", "", `Because of “${title}”`), make("p", "facts", why)));
@@ -409,15 +475,23 @@ function drawDays(answer) {
 function show(answer) {
   state.answer = answer;
   state.pins = new Map(Object.entries(answer.pins));
-  state.tree = grow(answer);
+  state.tree = answer.tree && grow(answer);
   state.all = false;
   byId("name").textContent = `User ${answer.user_id}`;
-  byId("facts").textContent =
-    `${count(answer.n_actions, "action")} on ${count(answer.n_pins, "pin")} in the ${answer.window_days} days ` +
+  byId("facts").textContent = answer.tree === null
+    ? `Not in release ${answer.release} of ${answer.day}: all that is known was done since.`
+    : `${count(answer.n_actions, "action")} on ${count(answer.n_pins, "pin")} in the ${answer.window_days} days ` +
     `to the end of ${answer.day} (UTC) · release ${answer.release} · embeddings ${answer.embeddings}`;
   byId("warning").hidden = answer.as_served;
   byId("warning").textContent =
     "What is drawn here is not what is served: the model's settings have changed since this release was made.";
+  byId("released").hidden = byId("compared").hidden = !answer.tree;
+  if (answer.tree) drawReleased(answer);
+  drawNow(answer);
+  drawRows(answer);
+}
+
+function drawReleased(answer) {
   byId("tree-note").textContent = state.tree.least > 0
     ? `This user has many pins: those that merge below α = ${number(state.tree.least)} are drawn as one.` +
       (state.tree.least > state.tree.published ? ` The published α is ${number(state.tree.published)}.` : "")
@@ -425,7 +499,6 @@ function show(answer) {
   byId("reset").textContent = `Back to α ${number(Math.max(state.tree.published, state.tree.least))}`;
   drawTicks();
   moveTo(answer.merge_threshold);
-  drawRows(answer);
   drawDays(answer);
 }
 
@@ -467,7 +540,7 @@ async function ask(user, draw) {
     words = ["The service cannot be reached. Is it running, and are you on its network?"];
   }
   if (asked.signal.aborted) return;
-  if (answer) say("said", `User ${answer.user_id}, ${count(answer.clusters.length, "cluster")}`);
+  if (answer) say("said", `User ${answer.user_id}, ${count((answer.since?.clusters ?? answer.clusters).length, "cluster")}`);
   else say("error", ...words);
   result.classList.remove("stale");
   result.hidden = answer === null;
