@@ -127,6 +127,23 @@ def current(
     )
 
 
+def warm(table: Embeddings) -> None:
+    """Bring one pin's clusters up to date, so that no request waits for code to be loaded."""
+    profile = Profile(
+        table.pin_ids.slice(0, 1).to_numpy(zero_copy_only=False),
+        *(np.ones(1, kind) for kind in (np.float64, np.uint32, np.float32, np.int64)),
+    )
+    for stored in (None, profile):
+        update(
+            clusters_of(stored, 1, table),
+            Actions(np.zeros(1, np.intp), np.full(1, 2)),
+            2,
+            embeddings=table.matrix,
+            merge_threshold=1.0,
+            decay_per_day=0.0,
+        )
+
+
 def came_from(stored: int, n_new: int) -> From:
     """Return where a cluster comes from."""
     if stored < 0:

@@ -14,6 +14,7 @@ from contextlib import ExitStack, contextmanager
 from pinnersage import retrieve
 from pinnersage.config import Settings
 from pinnersage.errors import TransientError
+from pinnersage.online.current import warm
 from pinnersage.release import Release, Releases
 from pinnersage.retrieve import Context, Reader
 from pinnersage.serve import metrics
@@ -130,12 +131,13 @@ class Live:
 
 
 def warmed(release: Release, settings: Settings, context: Context) -> Reader:
-    """Open a release and search once, so that no request waits for pages of the index."""
+    """Open a release, search and update once, so that no request waits for pages or for code."""
     reader = retrieve.open_release(release, settings, context)
     with ExitStack() as opened:
         opened.enter_context(reader)
         if reader.index is not None:
             for pin in reader.popular()[:1]:
                 reader.similar(pin)
+        warm(reader.embeddings)
         opened.pop_all()
     return reader
