@@ -143,9 +143,11 @@ def attach(table, stored, sizes, offsets, rows, merge_threshold, within=1e-9):
     for label, name in enumerate(sorted(groups)):
         group = sorted(groups[name])
         of_pin |= dict.fromkeys(group, label)
-        costs = np.array([sum(w[i] * e[p, i] for i in group) for p in group])
-        if name < k:
-            costs[0] = w[name] * v[name] + sum(w[i] * squared[name, i] for i in group[1:])
+        far = squared.copy()
+        if name < k:  # from its centroid: no pin is nearer than the medoid
+            far[name, name] = v[name]
+            far[:, name] = np.maximum(far[:, name], v[name])
+        costs = np.array([sum(w[i] * far[p, i] for i in group) for p in group])
         total = w[group].sum()
         scale = [total * (np.asarray(table)[places[p]] ** 2).sum() for p in group]
         best = int(np.argmin(costs))

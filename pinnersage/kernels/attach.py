@@ -243,21 +243,26 @@ def _medoid(
 ) -> tuple[int, float]:
     """Medoid of stored cluster ``c`` with the new pins that joined it, and its offset.
 
-    The cost of p is Σ wᵢ e(p, i), over the stored cluster as one and the new pins; what the
-    stored actions are from their own centroid adds the same to every p. Costs are Σ wᵢ ‖p - cᵢ‖²,
-    so the offset is cost / W - Σ wᵢ ‖cᵢ - c‖² / W, where the sum is that of wᵢ wⱼ e(i, j) / W
-    over the pairs (the parallel-axis theorem, twice).
+    The cost of p is that of the stored actions as one, w ‖p - c‖², and ‖p - a‖² of each new action;
+    what the stored ones are from their centroid adds the same to every p. Of the stored medoid
+    ‖p - c‖² is its offset v. Of a new pin it is not known: it is taken as ‖p - m‖², and as v where
+    that is less, since the night has found no pin nearer to the centroid than m. To take e for it
+    is right in the mean and wrong in the choice: the pin that looks best is the one it errs on.
+
+    Costs are Σ wᵢ ‖p - cᵢ‖², so the offset is cost / W - Σ wᵢ ‖cᵢ - c‖² / W, where the sum is that
+    of wᵢ wⱼ e(i, j) / W over the pairs (the parallel-axis theorem, twice).
     """
     k = offsets.size
     total, pairs, cost = weights[c], 0.0, weights[c] * offsets[c]
     costs = np.empty(joined.size)
     for p, i in enumerate(joined):
-        weight = weights[k + i]
-        costs[p] = weights[c] * apart[i, c]
+        weight, among_new = weights[k + i], 0.0
+        from_medoid = squared_distance(points[c], points[k + i])
         for j in joined:
-            costs[p] += weights[k + j] * apart[i, k + j]
-        cost += weight * squared_distance(points[c], points[k + i])
-        pairs += weight * (weights[c] * apart[i, c] + costs[p]) / 2
+            among_new += weights[k + j] * apart[i, k + j]
+        costs[p] = weights[c] * max(from_medoid, offsets[c]) + among_new
+        cost += weight * from_medoid
+        pairs += weight * (weights[c] * apart[i, c] + among_new / 2)
         total += weight
     candidates = np.concatenate((np.array([c]), k + joined))
     costs = np.concatenate((np.array([cost]), costs)) / total

@@ -11,6 +11,7 @@ from strategies import DIMENSIONS, decays, make_user, thresholds
 from pinnersage import cluster_actions
 from pinnersage.errors import DataError
 from pinnersage.online import Actions, Clusters, update
+from pinnersage.online.agreement import identical, jaccard
 
 DAY = 86_400_000_000
 AS_OF = 1_786_060_800_000_000
@@ -262,10 +263,10 @@ def test_a_thousand_clusters_and_a_thousand_actions_work():
     )
 
 
-def separated(rng, d=128, topics=6, noise=0.6):
+def separated(rng, least=60, most=150, d=128, topics=6, noise=0.6):
     """A user with far interests: pins of a topic lie closer than the threshold merges."""
     centres = np.linalg.qr(rng.normal(size=(d, topics)))[0].T
-    n_before, n_after = int(rng.integers(60, 150)), int(rng.integers(1, 21))
+    n_before, n_after = int(rng.integers(least, most)), int(rng.integers(1, 21))
     of_action = rng.integers(topics, size=n_before + n_after)
     vectors = centres[of_action] + noise / np.sqrt(d) * rng.normal(size=(of_action.size, d))
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
@@ -274,9 +275,9 @@ def separated(rng, d=128, topics=6, noise=0.6):
     return vectors, np.concatenate([acted_at, new]), n_before
 
 
-def agrees(vectors, acted_at, n_before, threshold, *, corrected):
-    """Whether online and a batch over everything are one; and the importance of both."""
-    rows, decay = np.arange(acted_at.size), 0.01
+def by_both(vectors, acted_at, n_before, threshold=1.0, decay=0.01, *, corrected=True):
+    """What online and a batch over everything find; and online's label of every action."""
+    rows = np.arange(acted_at.size)
     clusters, labels = stored_of(vectors, rows[:n_before], acted_at[:n_before], threshold, decay)
     if not corrected:
         clusters = dataclasses.replace(clusters, offset=np.zeros(clusters.rows.size))
@@ -285,8 +286,7 @@ def agrees(vectors, acted_at, n_before, threshold, *, corrected):
     of_stored = np.argsort(online.stored)[-clusters.rows.size :]
     everything = np.concatenate([of_stored[labels], online.labels])
     batch = cluster_actions(vectors, (NOW - acted_at) / DAY, rows, threshold, decay)
-    same = partition(everything) == partition(batch.labels)
-    return same, (online.importance, batch.importance)
+    return clusters, online, everything, batch
 
 
 def test_separated_interests_have_the_clusters_of_a_batch_and_only_by_the_offsets():
@@ -294,13 +294,27 @@ def test_separated_interests_have_the_clusters_of_a_batch_and_only_by_the_offset
     for corrected in (True, False):
         rng, equal, n_users = np.random.default_rng(12), 0, 200
         for _ in range(n_users):
-            same, (online, batch) = agrees(*separated(rng), 1.0, corrected=corrected)
-            equal += same
+            _, online, everything, batch = by_both(*separated(rng), corrected=corrected)
+            same = identical(everything, batch.labels)
             if same:
-                np.testing.assert_allclose(online, batch, rtol=1e-9)
+                np.testing.assert_allclose(online.importance, batch.importance, rtol=1e-9)
+                assert np.array_equal(online.n_actions, batch.n_actions)
+            equal += same
         shares[corrected] = equal / n_users
     assert shares[True] >= 0.95, shares
     assert shares[False] <= 0.5, shares
+
+
+@pytest.mark.parametrize(("least", "most", "gain"), [(6, 18, 0.05), (60, 150, 0.0)])
+def test_medoids_are_as_near_to_those_of_a_batch_as_the_stored_or_nearer(least, most, gain):
+    rng, moved, kept = np.random.default_rng(13), [], []
+    for _ in range(200):
+        clusters, online, _, batch = by_both(*separated(rng, least, most))
+        stored = online.stored >= 0
+        still = np.where(stored, clusters.rows[online.stored], online.rows)
+        moved.append(jaccard(online.rows, batch.medoids))
+        kept.append(jaccard(still, batch.medoids))
+    assert np.mean(moved) >= np.mean(kept) + gain
 
 
 BROKEN = np.vstack([np.eye(4), np.full(4, np.nan), np.zeros(4)])
