@@ -75,15 +75,23 @@ class Flushing:
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="flush-feedback", daemon=True)
 
-    def __enter__(self) -> Self:
+    def start(self) -> None:
         """Begin."""
         self._thread.start()
-        return self
 
-    def __exit__(self, *_: object) -> None:
+    def close(self) -> None:
         """Flush once more, and end."""
         self._stop.set()
         self._thread.join()
+
+    def __enter__(self) -> Self:
+        """Begin."""
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """End."""
+        self.close()
 
     def _run(self) -> None:
         ended = False
