@@ -7,6 +7,7 @@ Runs at 05:00 UTC, after the daily run, and is about no day. What is kept how lo
 |---|---|
 | `plan` | says what would go, and why, and what stays for whom; changes nothing |
 | `remove` | removes it; skipped when `dry_run` is ticked in the trigger form |
+| `online` | moves feedback to the lake, removes online states that are over; skipped likewise |
 
 What the live release or the way back from it names is never removed, nor what was worked on within
 the grace. Every run's list is kept as `reports/maintenance/<day>.json`.
@@ -48,6 +49,14 @@ def maintain(*, dry_run: bool) -> dict[str, Any]:
     return once(lambda settings: run(now, settings, dry_run=dry_run).brief())
 
 
+def keep() -> dict[str, Any]:
+    """Report of ``pinnersage.online.keep``."""
+    from pinnersage.online.keep import run
+
+    now = datetime.now(UTC)  # noqa: TID251 (the clock's place is here, at the edge)
+    return once(lambda settings: run(now, settings, dry_run=False))
+
+
 @dag(
     schedule="0 5 * * *",
     start_date=START,
@@ -69,7 +78,11 @@ def pinnersage_maintenance() -> None:
             raise AirflowSkipException("A dry run: nothing is removed.")
         return maintain(dry_run=False)
 
-    plan() >> remove()
+    @task(**PUBLISH)
+    def online() -> dict[str, Any]:
+        return keep()
+
+    plan() >> remove() >> online()
 
 
 pinnersage_maintenance()

@@ -892,19 +892,23 @@ def maintain(
     home: Home = None,
     as_json: AsJson = False,
 ) -> None:
-    """Remove what nothing needs any more: old days, versions, reports and files without a name."""
+    """Remove what nothing needs any more: days, versions, reports, states, files without a name."""
     from pinnersage import maintain as step
+    from pinnersage.online import keep
 
-    now = clock()
-    report = step.run(now, settings_of(home), dry_run=dry_run)
+    now, settings = clock(), settings_of(home)
+    report = step.run(now, settings, dry_run=dry_run)
+    online = keep.run(now, settings, dry_run=dry_run)
     if as_json:
-        print_json(dumped(report))
+        print_json(dumped(report) | {"online": dumped(online)})
         return
     went = "would go" if dry_run else "went"
     table = Table("kind", "kept", went, "bytes", box=None)
     for kind in report.kinds:
         table.add_row(kind.kind, f"{kind.kept:,}", f"{kind.n_gone:,}", f"{kind.bytes:,}")
+    table.add_row("online states", f"{online.users - online.states:,}", f"{online.states:,}", "")
     console.print(table)
+    console.print(f"{online.feedback:,} events of feedback went to the lake.")
     for kind in report.brief().kinds:
         for gone in kind.gone:
             console.print(f"{went}: {kind.kind} {gone.name}: {gone.why}")

@@ -375,6 +375,8 @@ class RetentionConfig(Section):
     """Days kept in the stores: the newest, and as many on the way back from the live release."""
     exposures_days: PositiveInt = 90
     """Days kept of what experiments showed, counted back from today."""
+    feedback_days: PositiveInt = 90
+    """Days kept of what users were shown and made of it, counted back from today."""
     reports_days: PositiveInt = 400
     """Days of reports on quality and on releases, of metrics, and of maintenance's own reports."""
     grace_days: PositiveInt = 2

@@ -20,12 +20,14 @@ from pinnersage import erased, parallel, scrub
 from pinnersage.config import Settings
 from pinnersage.erased import RECORD, Erased, Erasure
 from pinnersage.errors import ChecksError, DataError, RefusedError, TransientError
-from pinnersage.stores import open_keyvalue, open_lake, open_storage, watched
+from pinnersage.schema import LOGS
+from pinnersage.stores import open_keyvalue, open_lake, open_states, open_storage, watched
 from pinnersage.stores.keyvalue import KeyValueStore
 from pinnersage.stores.packing import key_of
 from pinnersage.takedown import canonical_id
 
-TABLES = ("actions", "medoids", "exposures")
+LOG_NAMES = frozenset(table.name for table in LOGS)
+TABLES = ("actions", "medoids", *sorted(LOG_NAMES))
 """Tables whose rows are users'."""
 AGAIN = 5
 """Times that a step begins again: each is a user who was erased while it ran."""
@@ -56,11 +58,13 @@ class EraseReport(BaseModel):
     """Unfinished files of killed writers that named them."""
     versions: list[str]
     """Key-value versions that had the user."""
+    online: int
+    """Whether they had an online state, and events of theirs in its journal."""
 
     @property
     def found(self) -> bool:
         """Whether there was anything of the user."""
-        return bool(self.files or self.reports or self.leftovers or self.versions)
+        return bool(self.files or self.reports or self.leftovers or self.versions or self.online)
 
 
 def run(
@@ -104,6 +108,9 @@ def run(
         reports = scrub.reports(open_storage(settings), who)
         leftovers = scrub.leftovers([settings.home / name for name in OURS], user)
         versions = open_keyvalue(settings).erase([key])
+        with open_states(settings) as states:
+            online = scrub.online(states, user)
+            states.scrub()
     digest = given.digest(user)
     record = replaced(settings, lambda record: with_done(record, digest, at))
     order = next(order for order in record.orders if order.user == digest)
@@ -117,6 +124,7 @@ def run(
         reports=reports,
         leftovers=leftovers,
         versions=versions,
+        online=online,
     )
 
 
@@ -158,7 +166,7 @@ def scrub_lake(user: str, settings: Settings) -> int:
         pass
 
     def one(folder: str) -> int:
-        own = None if folder.startswith("exposures/") else bucket  # a log has no buckets
+        own = None if folder.partition("/")[0] in LOG_NAMES else bucket  # a log has no buckets
         return scrub.partition(lake, folder, {user}.intersection, settings, own)
 
     changed = sum(parallel.in_order(one, folders, settings.run.threads))

@@ -16,7 +16,8 @@ from pinnersage import retention
 from pinnersage.config import Settings
 from pinnersage.errors import TransientError
 from pinnersage.release import Releases, require_present
-from pinnersage.retention import EXPOSURES, INDEXES, KEYVALUE, REPORTS, UNNAMED, Item, Plan
+from pinnersage.retention import INDEXES, KEYVALUE, REPORTS, UNNAMED, Item, Plan
+from pinnersage.schema import LOGS
 from pinnersage.stores import open_keyvalue, open_storage, open_vectors
 from pinnersage.stores.lake import canonical
 from pinnersage.stores.storage import Storage
@@ -128,8 +129,9 @@ def carry_out(plan: Plan, settings: Settings, done: dict[str, list[Item]]) -> bo
         for item in plan.kinds[kind].gone:
             if not busy(plan, lake, item):
                 remove(lake, kind, item, done)
-    for item in plan.kinds[EXPOSURES].gone:
-        remove(lake, EXPOSURES, item, done)
+    for log in LOGS:
+        for item in plan.kinds[log.name].gone:
+            remove(lake, log.name, item, done)
     for item in plan.kinds[REPORTS].gone:
         remove(root, REPORTS, item, done)
     return True

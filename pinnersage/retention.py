@@ -1,7 +1,7 @@
 """Retention: what in lake, stores and reports is still needed, and so what may go.
 
 Partitions go by their day, counted back from the newest sound day of their table, so that neither
-an outage nor a day that failed ages anything; what experiments showed goes by the clock. Files go
+an outage nor a day that failed ages anything; logs go by the clock, which also dated them. Files go
 by name: a data file stays while a manifest that stays lists it, in whatever folder it lies. What
 the live release or the way back from it names stays, however old. So does what was worked on within
 the grace, since a running step's files are not named yet, and a version in a store that this lake
@@ -16,13 +16,14 @@ from pathlib import Path
 
 from pinnersage.config import Settings
 from pinnersage.release import Pointer, Releases, keyvalue_version
+from pinnersage.schema import EXPOSURES, FEEDBACK
 from pinnersage.stores import embeddings, open_keyvalue, open_storage, open_vectors
 from pinnersage.stores.lake import Manifest
 from pinnersage.stores.storage import Entry, Storage
 from pinnersage.survey import BY_DAY, BY_VERSION, Named, Survey, names
 
 KEYVALUE, INDEXES = "key-value versions", "index versions"
-UNNAMED, EXPOSURES, REPORTS = "unnamed files", "exposures", "reports"
+UNNAMED, REPORTS = "unnamed files", "reports"
 METRICS = "metrics"
 QUALITY, OWN = "reports/quality/day=", "reports/maintenance/"
 EVALUATION = "reports/evaluation/daily/day="
@@ -82,7 +83,9 @@ def plan(now: datetime, settings: Settings) -> Plan:
     lake_items(survey, marks, kinds)
     kinds[KEYVALUE] = keyvalue_versions(survey, named)
     kinds[INDEXES] = index_versions(survey, named, pointer)
-    kinds[EXPOSURES] = exposures(survey)
+    kept = settings.retention
+    kinds[EXPOSURES.name] = log(survey, EXPOSURES.name, kept.exposures_days)
+    kinds[FEEDBACK.name] = log(survey, FEEDBACK.name, kept.feedback_days)
     kinds[REPORTS] = reports(survey, named)
     return Plan(pointer, survey.since, kinds)
 
@@ -257,15 +260,15 @@ def bytes_in(folder: Path) -> int:
     return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
 
 
-def exposures(survey: Survey) -> Kind:
-    """Decide on the days of the log of experiments, by age alone: no manifest names its files.
+def log(survey: Survey, table: str, kept: int) -> Kind:
+    """Decide on the days of a log, by age alone: no manifest names its files.
 
     They age by the clock, which also dated them: when an experiment is over no newer day comes.
     """
-    kind, kept = Kind(), survey.settings.retention.exposures_days
+    kind = Kind()
     by_day: dict[date, list[Entry]] = {}
-    for entry in survey.lake.storage.list(EXPOSURES):
-        if found := re.fullmatch(r"exposures/day=(\d{4}-\d\d-\d\d)/data/[^/]+", entry.key):
+    for entry in survey.lake.storage.list(table):
+        if found := re.fullmatch(rf"{table}/day=(\d{{4}}-\d\d-\d\d)/data/[^/]+", entry.key):
             by_day.setdefault(date.fromisoformat(found[1]), []).append(entry)
     today = survey.now.date()
     for day, entries in sorted(by_day.items()):
@@ -275,7 +278,7 @@ def exposures(survey: Survey) -> Kind:
         else:
             size, keys = sum(e.size for e in entries), tuple(e.key for e in entries)
             why = f"{age} days before {today}, today; kept are {kept}"
-            kind.gone.append(Item(f"{EXPOSURES}/day={day}", why, size, keys))
+            kind.gone.append(Item(f"{table}/day={day}", why, size, keys))
     return kind
 
 

@@ -176,4 +176,25 @@ METRICS = Table(
     ),
 )
 
-TABLES = (ACTIONS, PINS, PIN_ROWS, MEDOIDS, REFINED, METRICS, EXPOSURES)
+FEEDBACK = Table(
+    "feedback",
+    "online",
+    ("day",),
+    ("acted_at", "user_id", "event_id"),
+    "Impressions and what came of them: events that name the release that showed their pin. "
+    "A log: files only come, no manifest.",
+    (
+        Column("event_id", pa.string(), "The event's id; more rows of one user and id are one."),
+        Column("user_id", "user", "Who was shown the pin, or acted on it."),
+        Column("pin_id", "pin", "The pin."),
+        Column("action", pa.string(), "What it was: impression, repin, click, hide …"),
+        Column("acted_at", TIME, "When, UTC."),
+        Column("release", pa.int64(), "The release that showed the pin."),
+        Column("draw", pa.int64(), "The draw of medoids."),
+        Column("medoid", "pin", "The medoid that brought the pin; null: none, or not known."),
+    ),
+)
+
+LOGS = (EXPOSURES, FEEDBACK)
+"""Tables to which files only come, at any moment, and that have no manifests."""
+TABLES = (ACTIONS, PINS, PIN_ROWS, MEDOIDS, REFINED, METRICS, *LOGS)

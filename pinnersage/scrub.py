@@ -23,6 +23,7 @@ from pinnersage import pages, queries
 from pinnersage.config import Settings
 from pinnersage.errors import DataError, TransientError
 from pinnersage.quality import QualityReport
+from pinnersage.schema import LOGS
 from pinnersage.stores.lake import (
     ROW_GROUP,
     DataFile,
@@ -32,6 +33,8 @@ from pinnersage.stores.lake import (
     parse_manifest,
     write_parquet,
 )
+from pinnersage.stores.packing import key_of
+from pinnersage.stores.states import States
 from pinnersage.stores.storage import Storage
 
 Who = Callable[[Iterable[str]], set[str]]
@@ -39,6 +42,8 @@ Who = Callable[[Iterable[str]], set[str]]
 ATTEMPTS = 20
 """Each is beaten only by a step that commits the same day in the same moments."""
 REPORTS = "reports/quality"
+JOURNAL_PART = 10_000
+"""Events of the journal that are looked at together."""
 UNFINISHED = re.compile(r"\..+\.(json|html)\.\w{8}")
 """Names of files that are being written, or that a killed writer left."""
 
@@ -138,7 +143,7 @@ def rewritten(
 
 def write_as_its_step(name: str, table: pa.Table, path: Path) -> None:
     """Write a file as its step would have: the same rows, the same bytes."""
-    if name in {"actions", "exposures"}:
+    if name in {"actions", *(log.name for log in LOGS)}:
         write_parquet(table, path)
     else:
         pq.write_table(table.combine_chunks(), path, compression="zstd", row_group_size=ROW_GROUP)
@@ -229,6 +234,31 @@ def quality_without(report: QualityReport, who: Who) -> QualityReport:
         for outcome in report.outcomes
     ]
     return report.model_copy(update={"outcomes": outcomes})
+
+
+def online(states: States, user: str) -> int:
+    """Remove a user's online state, and their events from the journal; how many there were."""
+    key, after, found = key_of(user), b"", 0
+    if states.get_many([key]) != [None]:
+        states.change([key], lambda _: {key: None})
+        found += 1
+    while part := states.oldest(JOURNAL_PART, after):
+        own = [entry for entry, event in part if user_of(entry, event) == user]
+        states.remove(own)
+        found += len(own)
+        after = part[-1][0]
+    return found
+
+
+def user_of(entry: bytes, event: bytes) -> str:
+    """Return whose event an entry of the journal is; one that cannot be read might be anybody's."""
+    try:
+        return str(json.loads(event)["user_id"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise DataError(
+            f"Entry {entry.hex()} of the online journal is no event, so nobody knows whose it is. "
+            "See runbook: damaged online state."
+        ) from error
 
 
 def leftovers(folders: Iterable[Path], user: str) -> int:

@@ -10,10 +10,9 @@ import pyarrow as pa
 from pydantic import BaseModel, ConfigDict
 
 from pinnersage.config import Settings
-from pinnersage.experiment import exposures
 from pinnersage.extract import end_of, start_of
 from pinnersage.release import Release, Releases
-from pinnersage.schema import EXPOSURES, MEDOIDS, TABLES, TIME, Column, Table, types_of
+from pinnersage.schema import LOGS, MEDOIDS, TABLES, TIME, Column, Table, types_of
 from pinnersage.stores import embeddings, open_keyvalue
 from pinnersage.stores.lake import Lake, Layout, Manifest
 
@@ -117,7 +116,7 @@ def run(now: datetime, settings: Settings) -> TablesReport:
 def in_lake(table: Table, now: datetime, releases: Releases, live: Release | None) -> TableFacts:
     """Return what there is of a table that has manifests."""
     lake = releases.lake
-    if table == EXPOSURES:
+    if table in LOGS:
         return log_in_lake(table, now, lake)
     by_day = table.partition[0] == "day"
     if by_day:
@@ -134,7 +133,7 @@ def in_lake(table: Table, now: datetime, releases: Releases, live: Release | Non
 
 def log_in_lake(table: Table, now: datetime, lake: Lake) -> TableFacts:
     """Return what there is of a log: its days; its rows are in no manifest."""
-    known = exposures.days(lake)
+    known = lake.log_days(table.name)
     newest = known[-1] if known else None
     found = facts(table, lake.layout, (), len(known), now, {}, by_day=True)
     age = None if newest is None else (now - end_of(newest)) / timedelta(days=1)

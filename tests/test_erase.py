@@ -30,7 +30,8 @@ from pinnersage import (
 )
 from pinnersage.config import Settings
 from pinnersage.errors import ChecksError, ConfigError, DataError, TransientError
-from pinnersage.stores import open_keyvalue, open_lake, open_storage
+from pinnersage.online import keep
+from pinnersage.stores import open_keyvalue, open_lake, open_states, open_storage
 from pinnersage.stores.folder import Folder
 from pinnersage.stores.lake import Lake
 from pinnersage.stores.versions import Shelf
@@ -187,6 +188,47 @@ def test_no_byte_of_the_home_mentions_an_erased_user(settings):
     assert report.found
     assert (report.new, report.done, len(report.versions)) == (True, AT, 2)
     assert USER not in report.model_dump_json()
+
+
+def be_online(settings, *users):
+    """Give users an online state, and the journal events of theirs."""
+    events = [json.dumps({"user_id": user}).encode() for user in users]
+    with open_states(settings) as states:
+        states.change(
+            [user.encode() for user in users],
+            lambda values: {key: b"state of " + key for key in values},
+            [event for event in events for _ in range(3)],
+        )
+
+
+def test_no_byte_of_the_online_states_mentions_an_erased_user(settings):
+    be_online(settings, USER, *OTHERS, USER + "-a-longer-id")
+    with open_states(settings) as states:
+        before = dict(states.items())
+        assert "stores/online" in {path.rpartition("/1/")[0] for path in mentions(settings)}
+
+        report = order(settings)
+
+        assert (report.online, order(settings).online) == (4, 0)
+        assert dict(states.items()) == {k: v for k, v in before.items() if k != USER.encode()}
+        events = [json.loads(event)["user_id"] for _, event in states.oldest(100)]
+        assert events == [user for user in (*OTHERS, USER + "-a-longer-id") for _ in range(3)]
+    order(settings, USER + "-a-longer-id")
+    assert mentions(settings) == []
+
+
+def test_an_erased_user_who_came_back_online_goes_with_maintenance(settings):
+    order(settings)
+    be_online(settings, USER)  # by a consumer that does not know yet
+    with open_states(settings) as states:
+        states.remove([entry for entry, _ in states.oldest(10)])
+    keep.run(AT, settings, dry_run=False)
+    assert mentions(settings) == []
+
+
+def test_a_home_without_online_states_gets_none(settings):
+    assert order(settings).online == 0
+    assert not (settings.home / "stores" / "online").exists()
 
 
 def test_what_is_left_is_to_the_byte_what_a_home_has_that_never_knew_the_user(settings, never):

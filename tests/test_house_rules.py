@@ -37,6 +37,7 @@ TESTED_ELSEWHERE = {
     "stores/versions.py": "through the contract suites of key-value and vectors",
     "stores/lmdb_store.py": "test_keyvalue",
     "stores/redis_store.py": "test_keyvalue",
+    "online/feedback.py": "test_journal",
     "stores/lmdb_states.py": "test_states",
     "stores/redis_states.py": "test_states",
     "stores/edge.py": "test_vectors",

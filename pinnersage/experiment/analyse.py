@@ -22,7 +22,7 @@ from pydantic import BaseModel, ConfigDict
 from pinnersage import queries
 from pinnersage.config import CONTROL, Settings
 from pinnersage.errors import ConfigError, DataError
-from pinnersage.experiment import exposures, statistics
+from pinnersage.experiment import statistics
 from pinnersage.experiment.statistics import Sums
 from pinnersage.extract import end_of, start_of
 from pinnersage.schema import ACTIONS, EXPOSURES, Table
@@ -144,7 +144,7 @@ def run(first: date, last: date, settings: Settings, name: str = "") -> Experime
     if not rows:
         raise DataError(
             f"Nothing was logged of the experiment {name} from {first} to {last}. Days with "
-            f"exposures: {', '.join(map(str, exposures.days(lake))) or 'none'}."
+            f"exposures: {', '.join(map(str, lake.log_days(EXPOSURES.name))) or 'none'}."
         )
     several = max([row.pop("n_shares") for row in rows]) > 1
     found = arms(rows, name, settings)
@@ -175,7 +175,7 @@ def sums(
         "interest_actions": list(settings.source.interest_actions),
     }
     manifests = [lake.require("actions", f"pinnersage stage --day {day}", day=day) for day in days]
-    logged = [path for day in days for path in exposures.paths(lake, day)]
+    logged = [path for day in days for path in lake.log_paths(EXPOSURES.name, day)]
     with (
         lake.workspace() as work,
         queries.connect(work / "spill", settings.run) as con,

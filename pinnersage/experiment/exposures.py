@@ -93,15 +93,3 @@ def joined(values: Sequence[pa.Array], kind: pa.ListType) -> pa.Array:
         offsets.append(offsets[-1] + len(value))
     whole = pa.concat_arrays(values) if values else pa.array([], kind.value_type)
     return pa.ListArray.from_arrays(pa.array(offsets, pa.int32()), whole).cast(kind)
-
-
-def days(lake: Lake) -> list[date]:
-    """Return the days that have exposures, ascending."""
-    names = [name for name in lake.storage.names(EXPOSURES.name) if name.startswith("day=")]
-    return [date.fromisoformat(name.removeprefix("day=")) for name in names]
-
-
-def paths(lake: Lake, day: date) -> list[str]:
-    """Return where to read the files of a day."""
-    found = lake.storage.list(f"{EXPOSURES.name}/day={day}/data")
-    return [str(path) for path in lake.storage.locals(entry.key for entry in found)]

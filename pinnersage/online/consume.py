@@ -16,6 +16,7 @@ from datetime import datetime
 from pinnersage import erased
 from pinnersage.config import Settings
 from pinnersage.errors import PinnerSageError, TransientError
+from pinnersage.online.feedback import Flushing
 from pinnersage.online.intake import Intake
 from pinnersage.online.known import KnownPins
 from pinnersage.online.sources import Delivery, Refusal, Source, open_source
@@ -113,7 +114,8 @@ def work(
             report(counts)
 
         log.info("Consuming from %s.", settings.online.source)
-        counts = run(source, intake, clock, stop, after_each, until_empty=until_empty)
+        with Flushing(states, settings):
+            counts = run(source, intake, clock, stop, after_each, until_empty=until_empty)
         log.info("Ended: %s.", counts.says())
     return counts
 

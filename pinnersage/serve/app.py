@@ -17,6 +17,7 @@ from pinnersage import config, retrieve
 from pinnersage.config import Settings
 from pinnersage.errors import PinnerSageError
 from pinnersage.experiment.running import Running
+from pinnersage.online.feedback import Flushing
 from pinnersage.online.sources import open_sender
 from pinnersage.serve import inbox, keys, metrics, orders, page, routes, run
 from pinnersage.serve.gate import Gate
@@ -90,13 +91,19 @@ async def lifespan(app: FastAPI) -> AsyncIterator[None]:
     sender = None if settings.online.source == "http" else open_sender(settings)
     app.state.inbox = Inbox(settings, app.state.live, sender)
     app.state.experiment = running(settings)
+    # Where consumers take the events, they see to feedback as well.
+    flushing = Flushing(context.latest.states(), settings) if sender is None else None
     try:
+        if flushing is not None:
+            flushing.start()
         await anyio.to_thread.run_sync(app.state.live.start)
         yield
     finally:
         if app.state.experiment is not None:
             await anyio.to_thread.run_sync(app.state.experiment.close)
         await anyio.to_thread.run_sync(app.state.live.close)
+        if flushing is not None:
+            await anyio.to_thread.run_sync(flushing.close)
         if sender is not None:
             sender.close()
         context.latest.close()

@@ -244,6 +244,16 @@ class Lake:
             if self.storage.exists(f"{table}/{name}/manifest.json")
         ]
 
+    def log_days(self, table: str) -> list[date]:
+        """Return the days of a log, ascending: it has no manifests."""
+        folders = [name for name in self.storage.names(table) if name.startswith("day=")]
+        return [date.fromisoformat(name.removeprefix("day=")) for name in folders]
+
+    def log_paths(self, table: str, day: date) -> list[str]:
+        """Return where to read the files of a day of a log."""
+        found = self.storage.list(f"{place(table, day=day)}/data")
+        return [str(path) for path in self.storage.locals(entry.key for entry in found)]
+
     def versions(self, table: str) -> list[Manifest]:
         """Return the current manifests of a table that has versions, by name."""
         names = [name for name in self.storage.names(table) if name.startswith("version=")]

@@ -119,10 +119,10 @@ class RedisStates(States):
                 part = dict(self.client.hscan_iter(f"pinnersage:online:{i}", count=1000))
             yield from part.items()
 
-    def oldest(self, most: int) -> list[Item]:
+    def oldest(self, most: int, after: bytes = b"") -> list[Item]:
         """See ``States``."""
         with redis_errors(self.name, _MEANWHILE):
-            found = self.client.xrange(_JOURNAL, count=most)
+            found = self.client.xrange(_JOURNAL, min=b"(" + after if after else "-", count=most)
         return [(entry, fields[b"event"]) for entry, fields in found]
 
     def remove(self, entries: Sequence[bytes]) -> None:
@@ -130,6 +130,9 @@ class RedisStates(States):
         if entries:
             with redis_errors(self.name, _MEANWHILE):
                 self.client.xdel(_JOURNAL, *entries)
+
+    def scrub(self) -> None:
+        """See ``States``; its files are the server's."""
 
     def close(self) -> None:
         """See ``States``."""

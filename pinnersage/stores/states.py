@@ -45,12 +45,22 @@ class States(Protocol):
         """Every key and value; those changed meanwhile may come as they were or as they are."""
         ...
 
-    def oldest(self, most: int) -> list[Item]:
-        """Oldest entries of the journal, 1 or more: what each is removed by, and what it is."""
+    def oldest(self, most: int, after: bytes = b"") -> list[Item]:
+        """Oldest entries of the journal, 1 or more: what each is removed by, and what it is.
+
+        Those later than the entry ``after``, if one is named.
+        """
         ...
 
     def remove(self, entries: Sequence[bytes]) -> None:
         """Remove entries of the journal; one that is not there is no error."""
+        ...
+
+    def scrub(self) -> None:
+        """Leave no byte of what was removed in files that this machine writes.
+
+        A server has files of its own, which lose them when it writes the next.
+        """
         ...
 
     def close(self) -> None:

@@ -79,6 +79,7 @@ def test_order_of_the_maintenance_tasks(dags):
     assert {task: facts["after"] for task, facts in tasks.items()} == {
         "plan": [],
         "remove": ["plan"],
+        "online": ["remove"],
     }
     assert {facts["pool"] for facts in tasks.values()} == {"pinnersage_publish"}
     assert dags["pinnersage_maintenance"]["timetable"] == "CronTriggerTimetable"

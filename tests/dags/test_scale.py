@@ -21,7 +21,7 @@ PLANNED = {
     "pinnersage_daily": (6, ["cluster"]),
     "pinnersage_evaluate": (1, []),
     "pinnersage_index": (3, []),
-    "pinnersage_maintenance": (2, []),
+    "pinnersage_maintenance": (3, []),
     "pinnersage_sweep": (2, ["sweep"]),
     "pinnersage_watch": (1, []),
 }

@@ -21,7 +21,9 @@ NEXT = DAY + timedelta(days=1)
 
 def rows(settings, day=DAY):
     """Every row of a day."""
-    tables = [pq.ParquetFile(path).read() for path in exposures.paths(open_lake(settings), day)]
+    tables = [
+        pq.ParquetFile(path).read() for path in open_lake(settings).log_paths("exposures", day)
+    ]
     return [row for table in tables for row in table.to_pylist()]
 
 
@@ -53,7 +55,7 @@ def test_what_was_shown_comes_back(home, user):
 def test_a_file_has_the_schema_of_the_table(home):
     settings = home(user=int)
     exposures.append([exposure(1)], settings)
-    (path,) = exposures.paths(open_lake(settings), DAY)
+    (path,) = open_lake(settings).log_paths("exposures", DAY)
     assert pq.read_schema(path).equals(EXPOSURES.arrow("int64", "int64"))
 
 
@@ -61,14 +63,14 @@ def test_a_day_is_that_of_utc(home):
     settings = home()
     exposures.append([exposure("a", hours=23.99), exposure("b", hours=24)], settings)
     assert (users(settings, DAY), users(settings, NEXT)) == (["a"], ["b"])
-    assert exposures.days(open_lake(settings)) == [DAY, NEXT]
+    assert open_lake(settings).log_days("exposures") == [DAY, NEXT]
 
 
 def test_the_same_batch_again_adds_no_file(home):
     settings, shown = home(), [exposure("a"), exposure("b", hours=30)]
     for batch in (shown, shown[::-1]):
         exposures.append(batch, settings)
-    assert [len(exposures.paths(open_lake(settings), day)) for day in (DAY, NEXT)] == [1, 1]
+    assert [len(open_lake(settings).log_paths("exposures", day)) for day in (DAY, NEXT)] == [1, 1]
 
 
 @pytest.mark.parametrize("user", [str, int])
@@ -92,9 +94,9 @@ def test_a_file_without_the_erased_user_is_what_would_have_been_written(home):
     settings = home()
     exposures.append([exposure("a"), exposure("b"), exposure("c")], settings)
     order(settings, "b")
-    without = exposures.paths(open_lake(settings), DAY)
+    without = open_lake(settings).log_paths("exposures", DAY)
     exposures.append([exposure("a"), exposure("c")], settings)
-    assert exposures.paths(open_lake(settings), DAY) == without
+    assert open_lake(settings).log_paths("exposures", DAY) == without
 
 
 def test_an_erased_user_is_not_taken_in(home):
@@ -141,13 +143,13 @@ def test_old_days_go_by_age_alone(home):
     now = AT - timedelta(hours=1)
 
     said = maintain.run(now, settings, dry_run=True)
-    assert exposures.days(open_lake(settings))[0] == DAY
+    assert open_lake(settings).log_days("exposures")[0] == DAY
     done = maintain.run(now, settings, dry_run=False)
 
     for report in (said, done):
         (kind,) = [one for one in report.kinds if one.kind == "exposures"]
         assert (kind.kept, [one.name for one in kind.gone]) == (2, [f"exposures/day={DAY}"])
-    assert exposures.days(open_lake(settings)) == [NEXT, NEXT + timedelta(days=1)]
+    assert open_lake(settings).log_days("exposures") == [NEXT, NEXT + timedelta(days=1)]
 
 
 def test_what_an_ended_experiment_showed_goes_although_nothing_newer_comes(home):
@@ -158,7 +160,7 @@ def test_what_an_ended_experiment_showed_goes_although_nothing_newer_comes(home)
     def left(days):
         now = AT.replace(hour=5) + timedelta(days=days - (AT.date() - last).days)
         maintain.run(now, settings, dry_run=False)
-        return exposures.days(open_lake(settings))
+        return open_lake(settings).log_days("exposures")
 
     assert left(kept - 1) == [last]
     assert left(kept) == []
@@ -200,4 +202,4 @@ def test_an_object_store_does_the_same(bucket, tmp_path):
     assert order(settings, "7").files == 1
 
     assert users(settings) == [8]
-    assert exposures.days(open_lake(settings)) == [DAY]
+    assert open_lake(settings).log_days("exposures") == [DAY]

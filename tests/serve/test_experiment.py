@@ -48,7 +48,9 @@ def opened(trying):
 def logged(settings):
     """Every row of the log."""
     lake = open_lake(settings)
-    paths = [path for day in exposures.days(lake) for path in exposures.paths(lake, day)]
+    paths = [
+        path for day in lake.log_days("exposures") for path in lake.log_paths("exposures", day)
+    ]
     rows = [row for path in paths for row in pq.ParquetFile(path).read().to_pylist()]
     return sorted(rows, key=lambda row: (row["user_id"], row["draw"]))
 

@@ -11,7 +11,7 @@ from worlds import DAY, change
 from pinnersage import erase, takedown
 from pinnersage.errors import TransientError
 from pinnersage.extract import end_of
-from pinnersage.online import events
+from pinnersage.online import events, feedback
 from pinnersage.serve import answers, inbox
 from pinnersage.serve.app import make_app
 from pinnersage.stores import watched
@@ -247,6 +247,16 @@ def test_a_user_who_is_erased_gets_nothing_though_the_state_is_there(
         refused = post(client, event(user, pins[1]))
         assert refused["verdicts"] == {"erased_user": 1}
         assert user not in refused["refused"][0]["says"]
+
+
+def test_feedback_is_in_the_lake_when_the_service_has_ended(app, home, pins):
+    shown = event(pin=pins[0], action="impression", event_id="e1", release=1, medoid=pins[1])
+    with TestClient(app, headers=bearer("ann")) as client:
+        post(client, shown, event(pin=pins[0]))
+        post(client, shown)
+    (found,) = feedback.by_medoid(NOW.date(), NOW.date(), home).to_pylist()
+    assert (found["n_impressions"], found["n_engagements"]) == (1, 0)
+    assert (found["user_id"], found["medoid"]) == (int(NEW), pins[1])
 
 
 # --- what goes wrong -----------------------------------------------------------------------------

@@ -173,6 +173,99 @@ def test_closing_twice_is_closing_once_and_others_go_on(place):
     second.close()
 
 
+def test_scrubbing_changes_nothing_that_is_there(place, states):
+    states.scrub()
+    put(states, {b"u1": b"1", b"u2": b"2"}, [b"a", b"b"])
+    states.remove([states.oldest(1)[0][0]])
+    with opened(place) as other:
+        assert other.get_many([b"u1"]) == [b"1"]
+        states.scrub()
+        for one in (other, states):
+            assert dict(one.items()) == {b"u1": b"1", b"u2": b"2"}
+        put(other, {b"u1": b"new"}, [b"c"])
+        states.scrub()
+        put(states, {b"u2": None}, [b"d"])
+        assert dict(other.items()) == {b"u1": b"new"}
+        assert journal_of(other) == [b"b", b"c", b"d"]
+        known = [entry for entry, _ in other.oldest(10)]
+        states.remove(known)
+        states.scrub()
+        put(states, {}, [b"e"])
+        other.remove(known)
+        assert journal_of(states) == [b"e"], "a removed entry's name does not come back"
+
+
+def test_lmdb_keeps_no_byte_of_what_was_removed(tmp_path):
+    root = tmp_path / "online"
+    items = {b"user-%d" % i: b"value-%d-" % i * 30 for i in range(800)}
+    with LmdbStates(root) as states:
+        for _ in range(3):
+            put(states, items, [b"event of user-77 " * (i % 300) for i in range(500)])
+        gone = [b"user-77", *(b"user-77%d" % i for i in range(10))]
+        put(states, dict.fromkeys(gone))
+        states.remove([entry for entry, _ in states.oldest(2000)])
+        assert b"user-77" in everything_in(root), "freed pages keep their bytes"
+
+        states.scrub()
+
+        assert b"user-77" not in everything_in(root)
+        assert b"value-77" not in everything_in(root)
+        assert [path.name for path in root.iterdir()] == ["2"]
+        assert len(list(states.items())) == 789
+
+
+def everything_in(root):
+    return b"".join(path.read_bytes() for path in root.rglob("*") if path.is_file())
+
+
+def test_lmdb_a_scrub_that_dies_leaves_what_was_there_and_the_next_one_finishes(tmp_path):
+    root = tmp_path / "online"
+    for when in ("copy.path.chmod(0o755)", "(self._root / str(old)).rename(grave.path / str(old))"):
+        with LmdbStates(root) as states:
+            put(states, {b"user-77": b"1", b"other": when.encode()}, [b"entry"])
+            put(states, {b"user-77": None})
+            program = f"""
+import os, signal
+from pathlib import Path
+from pinnersage.stores import lmdb_states
+source = Path(lmdb_states.__file__).read_text()
+assert {when!r} in source
+exec(compile(source.replace({when!r}, "os.kill(os.getpid(), 9)"), "states", "exec"))
+LmdbStates(Path({str(root)!r})).scrub()
+"""
+            assert subprocess.run([sys.executable, "-c", program], check=False).returncode == -9
+            assert dict(states.items()) == {b"other": when.encode()}
+            put(states, {b"other": b"later"})
+            states.scrub()
+            assert dict(states.items()) == {b"other": b"later"}
+            assert b"user-77" not in everything_in(root)
+            assert len(list(root.iterdir())) == 1
+
+
+def scrub_often(place, times):
+    with opened(place) as states:
+        for _ in range(times):
+            states.scrub()
+
+
+def test_processes_that_change_while_others_scrub_lose_nothing(place, states):
+    context = multiprocessing.get_context("spawn")
+    put(states, {b"all": b"0"})
+    names = [b"a", b"b"]
+    others = [context.Process(target=count, args=(place, 100, name)) for name in names]
+    others.append(context.Process(target=scrub_often, args=(place, 30)))
+    for other in others:
+        other.start()
+    while any(other.is_alive() for other in others):
+        (value,) = states.get_many([b"all"])
+        assert value is not None, "what is there is never missed"
+    assert [other.exitcode for other in others] == [0, 0, 0]
+    assert states.get_many([b"all"]) == [b"200"]
+    for name in names:
+        own = [entry for entry in journal_of(states) if entry.startswith(name)]
+        assert own == [name + b"-%d" % i for i in range(100)]
+
+
 def add(values):
     """Count one more in every value."""
     return {key: b"%d" % (int(value or b"0") + 1) for key, value in values.items()}
@@ -360,7 +453,7 @@ def test_any_changes_leave_what_they_leave_in_a_dictionary(shared_place, steps):
 def test_lmdb_a_read_of_a_damaged_store_says_where_to_look(tmp_path):
     with LmdbStates(tmp_path / "online") as states:
         put(states, {b"u1": b"1"})
-    (tmp_path / "online" / "data.mdb").write_bytes(b"not an environment" * 1000)
+    (tmp_path / "online" / "1" / "data.mdb").write_bytes(b"not an environment" * 1000)
     with LmdbStates(tmp_path / "online") as states:
         for call in (lambda: states.get_many([b"u1"]), lambda: put(states, {b"u1": b"2"})):
             with pytest.raises(DataError, match="See runbook: damaged online state"):
@@ -399,7 +492,7 @@ def test_lmdb_who_may_not_write_there_is_told_so(tmp_path, in_a_fork):
     root = tmp_path / "online"
     with LmdbStates(root) as states:
         put(states, {b"u1": b"1"})
-    for path in (*root.iterdir(), root):
+    for path in (*root.rglob("*"), root):
         path.chmod(0o500)
 
     def child():
@@ -431,8 +524,8 @@ with states._read(b"states") as transaction:
         reader.send_signal(signal.SIGKILL)
     with LmdbStates(root) as states:
         assert states.get_many([b"u1"]) == [b"1"]
-        environment, _ = lmdb_states._Environment.shared[root].opened
-        assert str(reader.pid) not in environment.readers()
+        environment = lmdb_states._Environment.shared[root].opened
+        assert str(reader.pid) not in environment.lmdb.readers()
 
 
 def test_lmdb_closed_states_say_so(tmp_path):
@@ -514,7 +607,7 @@ def test_lmdb_states_are_in_the_home_of_lmdb_profiles(make_home):
     settings = make_home()
     with open_states(settings) as states:
         put(states, {b"u1": b"1"})
-    assert (settings.home / "stores" / "online" / "data.mdb").is_file()
+    assert (settings.home / "stores" / "online" / "1" / "data.mdb").is_file()
 
 
 @pytest.mark.service
