@@ -100,9 +100,10 @@ class Consumer:
             command, env=environment, stderr=log, stdout=log, cwd=Path(__file__).parents[2]
         )
 
-    def has_a_shard(self, client):
+    def shards(self, client):
         owners = client.mget(*(f"pinnersage:events:owner:{shard}" for shard in range(SHARDS)))
-        return any(f":{self.process.pid}:".encode() in (owner or b"") for owner in owners)
+        own = f":{self.process.pid}:".encode()
+        return [shard for shard, owner in enumerate(owners) if own in (owner or b"")]
 
     def kill(self):
         self.process.send_signal(signal.SIGKILL)
@@ -177,14 +178,15 @@ def disturbed(events, settings, server, consumers, log_path):
         consumers += [Consumer(settings, log) for _ in range(2)]
         for death, part in enumerate(parts):
             victim = consumers[death % 2]
-            until(lambda victim=victim: victim.has_a_shard(client), consumers)
+            until(lambda victim=victim: victim.shards(client), consumers)
             sent(sender, part)
             if death == KILLS // 2:
                 server.kill()
                 server.start()
             time.sleep(chance.random() * 0.1)
             victim.kill()
-            in_hand += any(pending(client))
+            shards = victim.shards(client)  # its leases outlive it
+            in_hand += any(client.xpending(stream(shard), GROUP)["pending"] for shard in shards)
             consumers[death % 2] = Consumer(settings, log)
         until(lambda: not sum(waiting(client, SHARDS)), consumers)
         for one in consumers:
@@ -193,7 +195,3 @@ def disturbed(events, settings, server, consumers, log_path):
     client.close()
     sender.close()
     return in_hand
-
-
-def pending(client):
-    return [client.xpending(stream(shard), GROUP)["pending"] for shard in range(SHARDS)]
