@@ -370,7 +370,7 @@ def act(place, user, *pins):
     ]
     data = json.dumps({"events": given}).encode()
     headers = bearer("ann") | {"Content-Type": "application/json"}
-    with urlopen(Request(f"{place.url}/v1/events", data, headers)) as answer:
+    with urlopen(Request(f"{place.url}/v1/events", data, headers)) as answer:  # noqa: S310
         assert json.load(answer)["verdicts"] == {"kept": len(pins)}
 
 
