@@ -201,7 +201,8 @@ def be_online(settings, *users):
         )
 
 
-def test_no_byte_of_the_online_states_mentions_an_erased_user(settings):
+def test_no_byte_of_the_online_states_mentions_an_erased_user(settings, monkeypatch):
+    monkeypatch.setattr(scrub, "JOURNAL_PART", 2)
     be_online(settings, USER, *OTHERS, USER + "-a-longer-id")
     with open_states(settings) as states:
         before = dict(states.items())

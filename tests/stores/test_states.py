@@ -506,26 +506,55 @@ def test_lmdb_who_may_not_write_there_is_told_so(tmp_path, in_a_fork):
     assert in_a_fork(child) == 0
 
 
-def test_lmdb_readers_of_killed_processes_are_forgotten(tmp_path):
-    root = tmp_path / "online"
-    with LmdbStates(root) as states:
-        put(states, {b"u1": b"1"})
-    program = f"""
+READ_AND_STOP = """
 import time
 from pathlib import Path
 from pinnersage.stores.lmdb_states import LmdbStates
-states = LmdbStates(Path({str(root)!r}))
+states = {make}
 with states._read(b"states") as transaction:
     print(transaction.get(b"u1"), flush=True)
     time.sleep(600)
 """
-    with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE) as reader:
-        assert reader.stdout.readline() == b"b'1'\n"
-        reader.send_signal(signal.SIGKILL)
+
+
+def test_lmdb_readers_of_killed_processes_are_forgotten(tmp_path):
+    root = tmp_path / "online"
     with LmdbStates(root) as states:
+        put(states, {b"u1": b"1"})
+    command = [sys.executable, "-c", READ_AND_STOP.format(make=made(root))]
+    with (
+        subprocess.Popen(command, stdout=subprocess.PIPE) as living,
+        subprocess.Popen(command, stdout=subprocess.PIPE) as killed,
+    ):
+        for reader in (living, killed):
+            assert reader.stdout.readline() == b"b'1'\n"
+        killed.kill()
+        killed.wait()
+        with LmdbStates(root) as states:
+            assert states.get_many([b"u1"]) == [b"1"]
+            assert reading_there(root) == {living.pid, os.getpid()}
+        living.kill()
+
+
+def reading_there(root):
+    """Ids of the processes that LMDB has noted as readers."""
+    _, *lines = lmdb_states._Environment.shared[root].opened.lmdb.readers().splitlines()
+    return {int(line.split()[0]) for line in lines}
+
+
+def test_lmdb_a_forked_child_is_a_reader_of_its_own(tmp_path, in_a_fork):
+    root = tmp_path / "online"
+    with LmdbStates(root) as states:
+        put(states, {b"u1": b"1"})
         assert states.get_many([b"u1"]) == [b"1"]
-        environment = lmdb_states._Environment.shared[root].opened
-        assert str(reader.pid) not in environment.lmdb.readers()
+
+        def child():
+            assert states.get_many([b"u1"]) == [b"1"]
+            assert reading_there(root) == {os.getpid()}
+
+        assert in_a_fork(child) == 0
+        assert states.get_many([b"u1"]) == [b"1"]
+        assert os.getpid() in reading_there(root)
 
 
 def test_lmdb_closed_states_say_so(tmp_path):
