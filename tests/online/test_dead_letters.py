@@ -52,7 +52,7 @@ def letters(redis_url, monkeypatch):
 def park(url, reasons):
     source = RedisSource(url, 4)
     while source.waiting():
-        got = source.receive(1, 0.1)
+        got = source.receive(100, 0.1)
         source.settle(got, [Refusal(one, reasons[one.data], "says") for one in got])
     source.close()
 
