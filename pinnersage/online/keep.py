@@ -6,7 +6,7 @@ read, since it counts as empty.
 
 A consumer knows of an order to erase a user some seconds late (``stores.watched``), and may bring
 a state back that ``erase`` has removed. No reader shows it, and it goes here; what was added to the
-journal is left out of the lake.
+journal is left out of the lake. What was parked of such a user meanwhile goes here as well.
 """
 
 from collections.abc import Mapping
@@ -19,6 +19,7 @@ from pinnersage import erased
 from pinnersage.config import Settings
 from pinnersage.errors import DataError
 from pinnersage.online import feedback, state
+from pinnersage.online.dead_letters import forget_erased
 from pinnersage.online.events import EPOCH, MICROSECOND
 from pinnersage.stores import open_states
 from pinnersage.stores.states import States
@@ -38,6 +39,8 @@ class KeepReport(BaseModel):
     """States that went, or would go."""
     feedback: int
     """Events that went from the journal to the lake; none in a dry run."""
+    dead_letters: int
+    """Dead letters of erased users, which went; none in a dry run."""
 
 
 def run(now: datetime, settings: Settings, *, dry_run: bool) -> KeepReport:
@@ -53,7 +56,8 @@ def run(now: datetime, settings: Settings, *, dry_run: bool) -> KeepReport:
     with open_states(settings) as states:
         moved = 0 if dry_run else feedback.flush(states, settings)
         users, gone = sweep(states, now, settings, dry_run=dry_run)
-    return KeepReport(users=users, states=gone, feedback=moved)
+    letters = 0 if dry_run else forget_erased(settings)
+    return KeepReport(users=users, states=gone, feedback=moved, dead_letters=letters)
 
 
 def sweep(

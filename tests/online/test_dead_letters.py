@@ -9,7 +9,7 @@ from worlds import NOW, change
 from pinnersage import erase
 from pinnersage.config import OnlineConfig
 from pinnersage.errors import ConfigError, RefusedError
-from pinnersage.online import dead_letters
+from pinnersage.online import dead_letters, keep
 from pinnersage.online.dead_letters import (
     DeadLetters,
     forget_erased,
@@ -49,10 +49,11 @@ def letters(redis_url, monkeypatch):
     letters.close()
 
 
-def park(url, reasons):
+def park(url, reasons, *data):
+    RedisSender(url, 4, 1000).send([("u", one) for one in data])
     source = RedisSource(url, 4)
     while source.waiting():
-        got = source.receive(1, 0.1)
+        got = source.receive(100, 0.1)
         source.settle(got, [Refusal(one, reasons[one.data], "says") for one in got])
     source.close()
 
@@ -126,6 +127,9 @@ def test_an_order_to_erase_reaches_what_is_parked(finished, letters, redis_url):
     assert forget_erased(settings) == 1
     assert forget_erased(settings) == 0
     assert sum(letters.report(0).reasons.values()) == len(PARKED) - 1
+    park(redis_url, {event(7): "unknown_pin"}, event(7))  # by who had not heard of it yet
+    assert keep.run(NOW, settings, dry_run=True).dead_letters == 0
+    assert keep.run(NOW, settings, dry_run=False).dead_letters == 1
     assert forget_erased(finished) == 0, "http: nothing is parked"
 
 
