@@ -19,6 +19,8 @@ from worlds import DAY, NOW
 
 from pinnersage import cli, config, maintain, pages, stores, tables
 from pinnersage.online import state as online_state
+from pinnersage.online.current import micros
+from pinnersage.online.state import Action
 from pinnersage.release import Releases
 from pinnersage.serve import keys
 from pinnersage.stores import embeddings
@@ -333,6 +335,29 @@ def test_a_request_may_ask_for_fresh_pins_and_for_topics(call, home, user, tiny)
     assert {pin["topic"] for pin in pins} <= set(topics)
     assert min(pin["created_at"] for pin in pins) >= end - timedelta(days=150)
     assert call("recommend", user, "--fresh-days", 0, "--home", home)[0] == 2
+
+
+def test_what_is_new_since_the_release_is_said(call, home, user, monkeypatch):
+    later = datetime(DAY.year, DAY.month, DAY.day, tzinfo=UTC) + timedelta(hours=36)
+    monkeypatch.setattr(cli, "clock", lambda: later)
+    _, before, _ = call("show", user, "--home", home)
+    top = json.loads(call("show", user, "--json", "--home", home)[1])["clusters"][0]["pin_id"]
+    acted = [
+        Action(micros(later) - i, str(pin), online_state.event_of(f"e{i}"))
+        for i, pin in enumerate([top, top])
+    ]
+    packed = online_state.pack(online_state.merged((), acted, 20))
+    with stores.open_states(config.load(home)) as states:
+        states.change([user.encode()], lambda _: {user.encode(): packed})
+
+    _, shown, _ = call("show", user, "--home", home)
+    _, recommended, _ = call("recommend", user, "--home", home)
+
+    assert f"Nothing that counts was done since {DAY}." in before
+    for told in (shown, recommended):
+        assert f"As of now, with 2 actions since {DAY}." in told
+        assert "grown since" in told
+    assert shown.count("grown since") == 1
 
 
 def test_a_person_is_shown_clusters_and_candidates_with_titles(call, home, user, tmp_path):

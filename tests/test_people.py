@@ -1,11 +1,19 @@
 """People: one user's clusters and candidates, with titles."""
 
 import json
+from datetime import timedelta
 
 import pytest
+from worlds import DAY
 
 from pinnersage import people, retrieve
 from pinnersage.errors import DataError
+from pinnersage.extract import end_of
+from pinnersage.online import state
+from pinnersage.online.current import micros
+from pinnersage.online.state import Action
+from pinnersage.stores import open_states
+from pinnersage.stores.packing import key_of
 
 
 @pytest.fixture
@@ -66,3 +74,36 @@ def test_every_candidate_stands_under_the_medoid_that_brought_it(opened, finishe
 def test_an_unknown_user_is_an_error_that_says_so(opened, finished):
     with pytest.raises(DataError, match="or no such user"):
         people.clusters(opened, finished, "nobody")
+
+
+# --- as of now -----------------------------------------------------------------------------------
+
+LATER = end_of(DAY) + timedelta(hours=12)
+
+
+@pytest.fixture
+def acted(opened, finished, user):
+    """A user who has acted since on a pin of hers, and one whom the release does not know."""
+    mine = opened.profile(user).pin_ids[0]
+    action = Action(micros(LATER) - 60_000_000, str(mine), state.event_of("e1"))
+    packed = state.pack((action,))
+    keys = [key_of(user), key_of("4711")]
+    with open_states(finished) as states:
+        states.change(keys, lambda _: dict.fromkeys(keys, packed))
+    return user, "4711"
+
+
+def test_as_of_now_it_says_what_is_new_and_what_has_grown(opened, finished, acted):
+    old, new = acted
+    for user, came_from in ((old, "both"), (new, "online")):
+        known = people.clusters(opened, finished, user, now=LATER)
+        made = people.recommendation(opened, finished, user, draw=0, now=LATER)
+
+        assert known["clusters"][0]["from"] == made["medoids"][0]["from"] == came_from
+        assert {row["from"] for row in known["clusters"][1:]} <= {"batch"}
+        assert known["online"] == made["online"] == {
+            "actions": 1, "last_acted_at": "2026-04-06 11:59+00:00"
+        }  # fmt: skip
+    assert people.clusters(opened, finished, old)["online"] is None, "nobody asked"
+    with pytest.raises(DataError, match="has no clusters"):
+        people.clusters(opened, finished, new)

@@ -1,6 +1,7 @@
 """Latest: a state for whoever asks, whatever is wrong with the store."""
 
 import logging
+import socket
 
 import pytest
 
@@ -8,6 +9,7 @@ from pinnersage.errors import DataError, TransientError
 from pinnersage.online import state
 from pinnersage.online.latest import PAUSE, Latest
 from pinnersage.online.state import Action
+from pinnersage.stores.redis_states import RedisStates
 
 ONE = (Action(7, "p1", state.event_of("e1")),)
 WHO = "u-who-must-not-be-named"
@@ -68,6 +70,16 @@ def test_a_store_that_is_away_is_left_alone_for_a_while_counted_and_logged(
     assert latest.of("ann") is None
     seconds[0] += 0.2
     assert latest.of("ann") == ()
+
+
+def test_a_redis_that_is_not_there_costs_what_was_done_since_and_no_answer():
+    with socket.socket() as nobody_listens:
+        nobody_listens.bind(("127.0.0.1", 0))
+        port = nobody_listens.getsockname()[1]
+        latest = Latest(lambda: RedisStates(f"redis://127.0.0.1:{port}"))
+        assert latest.of("ann") is None
+        latest.close()
+    assert latest.failures == 1
 
 
 def test_a_store_that_could_not_be_opened_is_opened_later(store, seconds):
