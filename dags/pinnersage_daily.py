@@ -8,6 +8,8 @@ reads and writes the partitions of that day, so any run can be cleared and run a
 | `stage` | the day's raw events to bucketed actions |
 | `buckets` | the list of buckets, from the settings |
 | `cluster` | one bucket's users to medoids; one mapped task a bucket |
+| `parity` | online results of one bucket's users against a batch; the quality report shows it |
+| `compared` | nothing: lets the day go on, whatever `parity` came to |
 | `validate` | the gate: Great Expectations over the whole day; a failure publishes nothing |
 | `waive` | nothing, if the day passed; else asks a person, where all that failed may be waived |
 | `publish` | the day's medoids to the key-value store, as a version nobody reads yet |
@@ -103,6 +105,16 @@ def pinnersage_daily() -> None:
         return once(run, day_of_run(), bucket)
 
     @task(**COMPUTE)
+    def parity() -> dict[str, Any]:
+        from pinnersage.parity import run
+
+        return once(run, day_of_run())
+
+    @task(trigger_rule="all_done", execution_timeout=timedelta(minutes=5))
+    def compared() -> None:
+        """A measurement that failed is seen and told of, and stops no release."""
+
+    @task(**COMPUTE)
     def validate() -> dict[str, Any]:
         return judge(day_of_run())
 
@@ -125,7 +137,9 @@ def pinnersage_daily() -> None:
     clustered = cluster.expand(bucket=buckets())
     judged = validate()
     waive = WaiveOperator(task_id="waive", judged=judged)
-    stage() >> clustered >> judged >> waive >> publish() >> release()
+    staged = stage()
+    staged >> clustered >> judged >> waive >> publish() >> release()
+    staged >> parity() >> compared() >> judged
 
 
 pinnersage_daily()

@@ -285,6 +285,29 @@ def cluster(
 
 
 @app.command()
+def parity(day: Day, home: Home = None, as_json: AsJson = False) -> None:
+    """Compare a day's online results with a batch over the same actions; releases nothing."""
+    from pinnersage import online_against_batch
+    from pinnersage import parity as step
+    from pinnersage.stores import open_lake
+
+    settings = settings_of(home)
+    report = step.run(day, settings)
+    tell(report, as_json=as_json, title="parity")
+    worst = online_against_batch.of_day(open_lake(settings), day).worst
+    if as_json or not worst:
+        return
+    table = Table("user", "actions", "of the day", "identical", "jaccard", "cosine", box=None)
+    for user in worst:
+        table.add_row(
+            user.user_id, f"{user.n_actions:,}", f"{user.n_new:,}", words(user.identical),
+            f"{user.jaccard:.3f}", f"{user.cosine:.4f}",
+        )  # fmt: skip
+    console.print("Who agree least", style="bold")
+    console.print(table)
+
+
+@app.command()
 def sweep(
     day: Day,
     merge_thresholds: Annotated[

@@ -14,7 +14,8 @@ import duckdb
 import pandas as pd
 
 from pinnersage.config import CheckConfig
-from pinnersage.quality import Outcome, Rule, judge, not_judged
+from pinnersage.online_against_batch import Compared
+from pinnersage.quality import Outcome, Rule, judge, not_judged, rows_of
 from pinnersage.stores.lake import Lake, Manifest
 
 COVERAGE = "users against the last passed day"
@@ -23,12 +24,15 @@ EMPTY = "a bucket with users is not suddenly empty"
 CLUSTERS = "clusters per user on average"
 UNKNOWN = "share of interests in pins without an embedding"
 AGE = "age of the embeddings"
+ONLINE = "online agrees with batch"
 WEEKS = 4
 """Weeks back whose same weekday says how many users a day should have."""
 MIN_WEEKS = 3
 
 
-COMPARED = ("user_coverage", "acting_share", "embeddings_age_days", "drift of ")
+COMPARED = (
+    "user_coverage", "acting_share", "embeddings_age_days", "drift of ", "online_", "sliding_",
+)  # fmt: skip
 """How the measures begin that depend on other days, or on when embeddings became valid."""
 
 
@@ -168,6 +172,38 @@ def drifts(passed: Sequence[Manifest], day: Day, checks: CheckConfig) -> list[Co
                 pooled[bin_] = pooled.get(bin_, 0) + n
         found.append(Comparison([rule], {column: drift(counts, pooled)}))
     return found
+
+
+def online(found: Compared, checks: CheckConfig) -> tuple[list[Outcome], dict[str, float | None]]:
+    """Judge how often users' online results equal a batch; return that, and the measures.
+
+    Judged are users whose stored clusters the batch keeps: where it parts older actions anew, that
+    is Ward's doing and depends on the data. What chance explains, three standard deviations, is
+    taken off the limit. It warns and never fails: medoids that passed are right, whatever online
+    makes of them.
+    """
+    summary, column = found.summary, "online_identical_of_kept"
+    least, n = checks.min_online_agreement, summary.stored_kept.users
+    if n:
+        least = round(max(0.0, least - 3 * math.sqrt(least * (1 - least) / n)), 3)
+    rule = Rule(
+        ONLINE, (column,), "warn", least=least, unit=" of the users", runbook="online against batch"
+    )
+    if summary.nothing:
+        return [not_judged(rule, table="parity", why=summary.nothing)], {}
+    measures: dict[str, float | None] = {"online_users": summary.all_users.users}
+    for name, agreement in (("online", summary.all_users), ("sliding", summary.sliding)):
+        told = agreement.model_dump(include={"identical", "jaccard", "cosine"})
+        measures |= {f"{name}_{measure}": value for measure, value in told.items()}
+    if not n:
+        why = f"a batch keeps the stored clusters of none of {summary.all_users.users} users"
+        return [not_judged(rule, table="parity", why=why)], measures
+    measures |= {column: summary.stored_kept.identical, "online_stored_kept": n}
+    (outcome,) = judge(pd.DataFrame([measures]), [rule], table="parity")
+    if outcome.status == "warned":
+        worst = pd.DataFrame([user.model_dump(exclude={"medoids"}) for user in found.worst])
+        outcome = outcome.model_copy(update={"examples": rows_of(worst)})
+    return [outcome], measures
 
 
 def empty_buckets(

@@ -139,6 +139,8 @@ class CheckConfig(Section):
     """Share of the window's interest actions whose pin has no embedding; above it, a failure."""
     max_embeddings_age_days: NonNegativeInt = 0
     """Days since the embeddings became valid: a refresh that does not come; 0: any age."""
+    min_online_agreement: Share = 0.8
+    """Users whom online parts as batch does, where batch keeps what is stored; less chance."""
     max_unusable_share: Share = 0.05
     """Share of a day's raw rows without user, pin or time, or outside the day; above it, no day."""
     max_duplicate_share: Share = 0.5
@@ -243,6 +245,8 @@ class OnlineConfig(Section):
     """Days after which an action counts no more, whatever is live; enforced where it is read."""
     max_ahead_seconds: NonNegative = 60.0
     """How far an event may lie ahead of this machine's clock; one further ahead is refused."""
+    parity_users: PositiveInt = 2000
+    """Most users a day whose online result is compared with a batch; those of smallest MD5."""
     url: str = ""
     """For ``redis``: the server of the streams. Empty: the variable REDIS_URL."""
     brokers: str = ""

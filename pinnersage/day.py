@@ -6,8 +6,9 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from pinnersage import cluster, index, publish, refine, release, stage, validate
+from pinnersage import cluster, index, parity, publish, refine, release, stage, validate
 from pinnersage.config import Settings
+from pinnersage.errors import PinnerSageError
 from pinnersage.moves import Clock
 
 Progress = Callable[[str, BaseModel], None]
@@ -35,6 +36,10 @@ def run(day: date, clock: Clock, settings: Settings, progress: Progress) -> dict
     done("stage", stage.run(day, settings))
     for report in cluster.run_all(day, settings):
         done("cluster", report)
+    try:
+        done("parity", parity.run(day, settings))
+    except PinnerSageError as error:  # a measurement keeps no day from being released
+        done("parity", parity.Failed(day=day, error=str(error)))
     done("validate", validate.run(day, settings))
     done("publish", publish.run(day, settings))
     done("release", release.release_medoids(day, clock, settings))

@@ -27,7 +27,7 @@ from pinnersage.stores.packing import key_of
 from pinnersage.takedown import canonical_id
 
 LOG_NAMES = frozenset(table.name for table in LOGS)
-TABLES = ("actions", "medoids", *sorted(LOG_NAMES))
+TABLES = ("actions", "medoids", "parity", *sorted(LOG_NAMES))
 """Tables whose rows are users'."""
 AGAIN = 5
 """Times that a step begins again: each is a user who was erased while it ran."""

@@ -42,6 +42,15 @@ ABOUT = {
     "most_clusters": "clusters per user, most",
     "unknown_pin_share": "share of interests without embedding",
     "embeddings_age_days": "age of the embeddings, days",
+    "online_identical_of_kept": "online against batch, the same where batch keeps what is stored",
+    "online_stored_kept": "users whose stored clusters a batch keeps",
+    "online_cosine": "online against batch, cosine",
+    "online_jaccard": "online against batch, medoids in common",
+    "online_identical": "online against batch, users the same",
+    "sliding_cosine": "window slid by a day, cosine",
+    "sliding_jaccard": "window slid by a day, medoids in common",
+    "sliding_identical": "window slid by a day, users the same",
+    "online_users": "users compared online against batch",
 }
 """Names in words, in the order in which they are shown; others follow, by name."""
 DROPPED = "dropped: "

@@ -148,6 +148,11 @@ def _waive(day: _Day) -> Lineage:
     return Lineage(day.tables(made.reads), day.tables([made.ref]))
 
 
+def _parity(day: _Day) -> Lineage:
+    made = day.manifest("parity")
+    return Lineage(day.tables(made.reads), day.tables([made.ref]))
+
+
 def _publish(day: _Day) -> Lineage:
     made = day.manifest("medoids")
     return Lineage(day.tables([made.ref]), (day.keyvalue(keyvalue_version(made)),))
@@ -184,6 +189,7 @@ STEPS: dict[str, Callable[[_Day], Lineage]] = {
     "stage": _stage,
     "cluster": _cluster,
     "validate": _validate,
+    "parity": _parity,
     "waive": _waive,
     "publish": _publish,
     "release_medoids": _release_medoids,

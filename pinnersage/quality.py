@@ -20,6 +20,7 @@ from typing import Any, Literal
 import pandas as pd
 from pydantic import BaseModel, ConfigDict
 
+from pinnersage.online_against_batch import Compared
 from pinnersage.queries import EXAMPLES
 
 Severity = Literal["fail", "warn"]
@@ -98,6 +99,8 @@ class QualityReport(BaseModel):
     histograms: dict[str, dict[str, int]] = {}
     made_from: list[str] = []
     waived: Waiver | None = None
+    parity: Compared | None = None
+    """Online against batch; None where the day was stopped before its rows were judged."""
 
     @property
     def status(self) -> Literal["passed", "warned", "failed", "waived"]:
@@ -109,7 +112,8 @@ class QualityReport(BaseModel):
     @property
     def version(self) -> str:
         """16 hex digits of what was judged and found: the name it is kept under."""
-        return hashlib.sha256(self.model_dump_json(exclude={"waived"}).encode()).hexdigest()[:16]
+        without = {"waived"} if self.parity else {"waived", "parity"}
+        return hashlib.sha256(self.model_dump_json(exclude=without).encode()).hexdigest()[:16]
 
     @property
     def failed(self) -> list[Outcome]:

@@ -197,8 +197,8 @@ def values_hash(schema: pa.Schema) -> str:
     """Return SQL for a hash of rows' values: the same for any order, layout and file.
 
     The sum, over rows, of the lower 64 bits of the MD5 of the row's values, one after another: a
-    text as its length and itself, null as ``-``; a number, truth or time (as microseconds since
-    1970) as text with ``;`` behind it. So no value can be mistaken for part of another. The
+    text or list as its length and itself, null as ``-``; a number, truth or time (as microseconds
+    since 1970) as text with ``;`` behind it. So no value can be mistaken for part of another. The
     shift is DuckDB's own ``md5_number_lower``, which goes through a text of bits and takes five
     times as long.
     """
@@ -211,7 +211,9 @@ def hashed_text(field: pa.Field) -> str:
     name = quoted(field.name)
     if pa.types.is_timestamp(field.type):
         return f"if(isfinite({name}), epoch_us({name})::VARCHAR, {name}::VARCHAR), ';'"
-    if not (pa.types.is_string(field.type) or pa.types.is_large_string(field.type)):
+    if pa.types.is_list(field.type):
+        name = f"{name}::VARCHAR"
+    elif not (pa.types.is_string(field.type) or pa.types.is_large_string(field.type)):
         return f"{name}, ';'"
     return (
         f"coalesce(strlen({name})::VARCHAR, '-'), CASE WHEN {name} IS NOT NULL THEN ':' END, {name}"

@@ -24,7 +24,9 @@ from pinnersage.survey import BY_DAY, BY_VERSION, Named, Survey, names
 
 KEYVALUE, INDEXES = "key-value versions", "index versions"
 UNNAMED, REPORTS = "unnamed files", "reports"
-METRICS = "metrics"
+METRICS, PARITY = "metrics", "parity"
+NUMBERS = (METRICS, PARITY)
+"""Tables of what was measured: they need no embeddings to stay."""
 QUALITY, OWN = "reports/quality/day=", "reports/maintenance/"
 EVALUATION = "reports/evaluation/daily/day="
 _REPORT = re.compile(rf"(?P<of>(?:{QUALITY}|{EVALUATION}|{OWN})\d{{4}}-\d\d-\d\d)[./].+")
@@ -74,12 +76,12 @@ def plan(now: datetime, settings: Settings) -> Plan:
     named = names(releases, pointer, settings.retention.ready_days)
     survey = Survey(now, settings)
     kinds = {table: day_partitions(survey, named, table) for table in BY_DAY}
-    marks = survey.mark(set(BY_DAY) - {METRICS})  # numbers need no embeddings to stay
+    marks = survey.mark(set(BY_DAY) - {*NUMBERS})
     for release in named.way:
         survey.mark_version(marks, release)
     for table in BY_VERSION:
         kinds[table] = version_partitions(survey, named, marks, table)
-    marks |= survey.mark((METRICS, *BY_VERSION))
+    marks |= survey.mark((*NUMBERS, *BY_VERSION))
     lake_items(survey, marks, kinds)
     kinds[KEYVALUE] = keyvalue_versions(survey, named)
     kinds[INDEXES] = index_versions(survey, named, pointer)
@@ -133,6 +135,7 @@ def days_kept(settings: Settings) -> dict[str, int]:
         "refined": kept.index_days,
         "index": kept.index_days,
         METRICS: kept.reports_days,
+        PARITY: kept.reports_days,
     }
 
 

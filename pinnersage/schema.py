@@ -195,6 +195,32 @@ FEEDBACK = Table(
     ),
 )
 
+PARITY = Table(
+    "parity",
+    "parity",
+    ("day",),
+    ("user_id",),
+    "Users of one bucket who acted on the day: their clusters online against those of a batch.",
+    (
+        Column("user_id", "user", "Who was compared."),
+        Column("n_actions", pa.int64(), "Actions of the day and of the window that ended before."),
+        Column("n_new", pa.int64(), "Those of the day."),
+        Column(
+            "identical", pa.bool_(), "Whether online and batch part all these actions the same."
+        ),
+        Column("jaccard", pa.float64(), "Medoids that both have, of those that either has."),
+        Column("cosine", pa.float64(), "Medoids to the nearest of the other side, by importance."),
+        Column("stored_kept", pa.bool_(), "Whether the batch parts older actions as is stored."),
+        Column("sliding_identical", pa.bool_(), "Batch with the window's first day, and without."),
+        Column("sliding_jaccard", pa.float64(), "The same two, by their medoids."),
+        Column("sliding_cosine", pa.float64(), "The same two, by their vectors."),
+        Column("online_medoids", "pins", "Of those who agree least, in order; null: of others."),
+        Column("online_importance", list_of(pa.float64()), "Of each."),
+        Column("batch_medoids", "pins", "Of the batch that online was compared with."),
+        Column("batch_importance", list_of(pa.float64()), "Of each."),
+    ),
+)
+
 LOGS = (EXPOSURES, FEEDBACK)
 """Tables to which files only come, at any moment, and that have no manifests."""
-TABLES = (ACTIONS, PINS, PIN_ROWS, MEDOIDS, REFINED, METRICS, *LOGS)
+TABLES = (ACTIONS, PINS, PIN_ROWS, MEDOIDS, REFINED, METRICS, PARITY, *LOGS)

@@ -143,7 +143,7 @@ def rewritten(
 
 def write_as_its_step(name: str, table: pa.Table, path: Path) -> None:
     """Write a file as its step would have: the same rows, the same bytes."""
-    if name in {"actions", *(log.name for log in LOGS)}:
+    if name in {"actions", "parity", *(log.name for log in LOGS)}:
         write_parquet(table, path)
     else:
         pq.write_table(table.combine_chunks(), path, compression="zstd", row_group_size=ROW_GROUP)
@@ -233,7 +233,12 @@ def quality_without(report: QualityReport, who: Who) -> QualityReport:
         outcome.model_copy(update={"examples": rows_without(outcome.examples, who)})
         for outcome in report.outcomes
     ]
-    return report.model_copy(update={"outcomes": outcomes})
+    parity = report.parity
+    if parity:
+        gone = who({user.user_id for user in parity.worst})
+        kept = [user for user in parity.worst if user.user_id not in gone]
+        parity = parity.model_copy(update={"worst": kept})
+    return report.model_copy(update={"outcomes": outcomes, "parity": parity})
 
 
 def online(states: States, user: str) -> int:

@@ -17,7 +17,7 @@ from pinnersage.stores import open_lake
 from pinnersage.stores.lake import Manifest, parse_manifest
 from pinnersage.stores.storage import Entry, Storage
 
-BY_DAY = ("actions", "medoids", "refined", "index", "metrics")
+BY_DAY = ("actions", "medoids", "refined", "index", "metrics", "parity")
 BY_VERSION = ("embeddings", "pins")
 PARALLEL = 8
 """Manifests read at a time: from an object store one takes milliseconds, nearly all waiting."""

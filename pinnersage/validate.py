@@ -18,9 +18,10 @@ import pandas as pd
 import pyarrow.parquet as pq
 from pydantic import BaseModel, ConfigDict
 
-from pinnersage import compare, erase, extract, pages, queries
+from pinnersage import compare, erase, extract, online_against_batch, pages, queries
 from pinnersage.config import Settings, medoids_fingerprint
 from pinnersage.errors import ChecksError, WaivableError
+from pinnersage.online_against_batch import Compared
 from pinnersage.quality import LARGEST, Outcome, QualityReport, Rule, Waiver, add_up, judge
 from pinnersage.schema import MEDOIDS
 from pinnersage.stores import embeddings, open_lake, open_storage
@@ -91,6 +92,7 @@ class Audit(NamedTuple):
     outcomes: list[Outcome]
     measures: dict[str, Any]
     histograms: dict[str, dict[str, int]]
+    parity: Compared | None = None
 
 
 def run(day: date, settings: Settings) -> ValidateReport:
@@ -199,7 +201,10 @@ def audit(lake: Lake, day: date, buckets: list[Manifest], settings: Settings) ->
             of_day, compared = compare.run(con, lake, sums, settings.checks)
         except duckdb.Error as error:
             raise queries.translate(error, f"validate {day}") from error
-    return Audit([*add_up(outcomes), *of_day], measures | compared, histograms)
+    parity = online_against_batch.of_day(lake, day)
+    agrees, agreement = compare.online(parity, settings.checks)
+    found = [*add_up(outcomes), *of_day, *agrees]
+    return Audit(found, measures | compared | agreement, histograms, parity)
 
 
 def user_rules(max_clusters: int) -> tuple[Rule, ...]:

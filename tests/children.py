@@ -19,7 +19,10 @@ from functools import partial
 from pathlib import Path
 
 STUCK_SECONDS = 120
-STEPS = ("stage", "cluster", "validate", "publish", "release", "refine", "index", "release_index")
+STEPS = (
+    "stage", "cluster", "parity", "validate", "publish", "release", "refine", "index",
+    "release_index",
+)  # fmt: skip
 WHOLE, ERASE = "run", "erase "
 ERASED_AT = datetime(2026, 5, 1, tzinfo=UTC)
 
@@ -105,6 +108,7 @@ def step_of(name, settings, day):
         cluster,
         erase,
         index,
+        parity,
         publish,
         refine,
         release,
@@ -123,6 +127,7 @@ def step_of(name, settings, day):
     else:
         steps = {
             "stage": stage.run,
+            "parity": parity.run,
             "validate": validate.run,
             "publish": publish.run,
             "release": partial(release.release_medoids, clock=clock),
@@ -187,7 +192,7 @@ def main():
 
     tqdm.tqdm.monitor_interval = 0  # it would start a thread
     settings = config.load(home)
-    for step in ("stage", "cluster", "validate", "publish", "release", "refine"):
+    for step in ("stage", "cluster", "parity", "validate", "publish", "release", "refine"):
         step_of(step, settings, day)
     print("ready", flush=True)  # noqa: T201 (the answer)
     for line in sys.stdin:

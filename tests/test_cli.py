@@ -81,6 +81,7 @@ def test_without_a_command_the_commands_are_shown(call):
 QUESTIONS = {
     "stage": ["--day", DAY],
     "cluster": ["--day", DAY],
+    "parity": ["--day", DAY],
     "maintain": ["--dry-run"],
     "sweep": ["--day", DAY, "--merge-thresholds", "0.5,2", "--bucket", 1],
     "evaluate-release": ["--day", DAY],
@@ -118,7 +119,10 @@ def test_a_machine_gets_the_same_facts_as_json(name, call, home, user):
         assert facts["user_id"] == user
 
 
-GREETED = ("stage", "cluster", "sweep", "evaluate-release", "publish", "releases", "diff", "doctor")
+GREETED = (
+    "stage", "cluster", "parity", "sweep", "evaluate-release", "publish", "releases", "diff",
+    "doctor",
+)  # fmt: skip
 
 
 @pytest.mark.parametrize("name", GREETED)
@@ -244,6 +248,26 @@ def test_init_and_synthetic_print_what_they_made(call, tmp_path):
     facts = json.loads(out)
     assert facts["pins"] == facts["embeddings"]["pins"] == 40
     assert config.load(tmp_path / "home").source.actions == str(tmp_path / "w" / "actions")
+
+
+def test_parity_names_the_users_who_agree_least(call, home):
+    before, run = (["--day", f"2026-04-0{n}", "--home", home] for n in (6, 7))
+    for step, words in (
+        ("stage", before),
+        ("cluster", before),
+        ("validate", before),
+        ("stage", run),
+    ):
+        assert call(step, *words)[0] == 0
+
+    code, out, _ = call("parity", *run)
+    facts = json.loads(call("parity", *run, "--json")[1])
+
+    assert code == 0
+    users, worst = out.split("Who agree least")
+    assert f"users {facts['all_users']['users']}" in users
+    assert len(worst.strip().splitlines()) > 1
+    assert "user_id" not in json.dumps(facts)
 
 
 def test_rollback_and_promote_move_the_pointer(call, home):

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from pinnersage import compare, queries, validate
 from pinnersage.config import CheckConfig, RunConfig, Waivable
+from pinnersage.online_against_batch import Agreement, Compared, Summary, User
 from pinnersage.quality import judge
 from pinnersage.stores.lake import Lake, Manifest
 
@@ -168,3 +169,55 @@ def test_every_rule_that_may_be_waived_is_one_of_these():
     of_users = {rule.name for rule in validate.user_rules(1)} & set(get_args(Waivable))
     assert set(get_args(Waivable)) == ours | drifts | {compare.AGE} | of_users
     assert of_users == {"clusters of a user"}
+
+
+# --- online against batch ------------------------------------------------------------------------
+
+
+def measured(identical, n, nothing="", worst=()):
+    """What parity found of as many users whose stored clusters a batch keeps."""
+    kept = Agreement(users=n, identical=identical if n else None)
+    all_users = Agreement(users=100, identical=0.3, jaccard=0.9, cosine=0.99)
+    summary = Summary(nothing=nothing, all_users=all_users, stored_kept=kept, sliding=all_users)
+    return Compared(summary=summary, worst=list(worst))
+
+
+@pytest.mark.parametrize(
+    ("identical", "n", "status"),
+    [
+        (0.95, 400, "passed"),
+        (0.74, 400, "passed"),  # 0.8 less three standard deviations of 400 draws: 0.74
+        (0.73, 400, "warned"),
+        (0.5, 10, "passed"),  # of ten users, chance
+        (0.0, 10, "warned"),
+    ],
+)
+def test_online_is_judged_where_the_batch_keeps_what_is_stored_less_chance(identical, n, status):
+    user = User(
+        user_id="4711", n_actions=12, n_new=3, identical=False, stored_kept=True, jaccard=0.5,
+        cosine=0.9, medoids=[],
+    )  # fmt: skip
+    (outcome,), measures = compare.online(measured(identical, n, worst=[user]), CheckConfig())
+    assert (outcome.status, outcome.table, outcome.severity) == (status, "parity", "warn")
+    assert [row["user_id"] for row in outcome.examples] == ["4711"] * (status == "warned")
+    assert measures["online_identical_of_kept"] == identical
+    assert (measures["online_cosine"], measures["sliding_jaccard"]) == (0.99, 0.9)
+
+
+def test_online_that_was_not_measured_is_not_judged():
+    (outcome,), measures = compare.online(measured(0, 0, "nobody acted"), CheckConfig())
+    assert (outcome.status, outcome.observed, measures) == ("not_judged", "nobody acted", {})
+    (outcome,), measures = compare.online(measured(0, 0), CheckConfig())
+    says = "a batch keeps the stored clusters of none of 100 users"
+    assert (outcome.status, outcome.observed) == ("not_judged", says)
+    assert measures["online_identical"] == 0.3
+
+
+def test_no_manifest_of_medoids_depends_on_what_online_made():
+    _, measures = compare.online(measured(0.9, 5), CheckConfig())
+    assert len(measures) > 5
+    assert compare.own(measures) == {}
+
+
+def test_what_only_warns_is_not_for_a_person_to_waive():
+    assert compare.ONLINE not in get_args(Waivable)

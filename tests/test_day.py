@@ -4,7 +4,8 @@ import shutil
 
 from worlds import DAY, clock, items_of, source_of
 
-from pinnersage import config, day, init, retrieve
+from pinnersage import config, day, init, parity, retrieve
+from pinnersage.errors import DataError
 from pinnersage.release import Releases
 from pinnersage.stores.folder import Folder
 from pinnersage.stores.s3 import file_system
@@ -32,6 +33,19 @@ def test_second_run_changes_nothing(settings):
     day.run(DAY, clock, settings, quiet)
 
     assert snapshot(settings.home) == before
+
+
+def test_a_comparison_that_fails_is_told_of_and_stops_no_day(settings, monkeypatch):
+    def fails(_day, _settings):
+        raise DataError("stored medoids are not what they should be")
+
+    monkeypatch.setattr(parity, "run", fails)
+    reports = day.run(DAY, clock, settings, quiet)
+
+    assert reports["parity"].error == "stored medoids are not what they should be"
+    assert reports["release"].moved
+    warned = " ".join(reports["validate"].warned)
+    assert "online agrees with batch: it was not measured" in warned
 
 
 def test_a_day_on_an_object_store_has_the_manifests_of_a_folder(finished, bucket, tiny, tmp_path):

@@ -19,6 +19,7 @@ from pinnersage import (
     erased,
     maintain,
     pages,
+    parity,
     people,
     publish,
     release,
@@ -77,6 +78,7 @@ def run(one, settings):
     """A day without an index."""
     stage.run(one, settings)
     list(cluster.run_all(one, settings))
+    parity.run(one, settings)
     validate.run(one, settings)
     publish.run(one, settings)
     return release.release_medoids(one, clock, settings)
@@ -416,7 +418,7 @@ def test_an_undone_order_keeps_the_user_out_of_what_is_computed(settings, monkey
     assert mentions(settings) == []
 
 
-@pytest.mark.parametrize("step", ["stage", "cluster", "validate", "publish"])
+@pytest.mark.parametrize("step", ["stage", "cluster", "parity", "validate", "publish"])
 def test_an_order_given_while_a_step_runs_is_obeyed_by_it(settings, monkeypatch, step, never):
     """Given just before the step's last write, from what it read before."""
     given = []
@@ -440,6 +442,8 @@ def test_an_order_given_while_a_step_runs_is_obeyed_by_it(settings, monkeypatch,
         stage.run(DAY, settings)
     elif step == "cluster":
         list(cluster.run_all(DAY, settings))
+    elif step == "parity":
+        parity.run(DAY, settings)
     elif step == "validate":
         validate.run(DAY, settings)
     else:

@@ -15,6 +15,7 @@ READS_AND_WRITES = {
     "stage": (["actions"], ["lake/actions"]),
     "cluster": (["lake/embeddings", "lake/actions"], ["lake/medoids"]),
     "validate": (["lake/medoids", "lake/embeddings", "lake/actions"], ["lake/medoids"]),
+    "parity": (["lake/actions"], ["lake/parity"]),
     "waive": (["lake/medoids"], ["lake/medoids"]),
     "publish": (["lake/medoids"], ["stores/keyvalue"]),
     "release_medoids": (["stores/keyvalue"], ["releases"]),

@@ -182,6 +182,29 @@ def measure(home, n):
     home.storage.write(f"reports/evaluation/daily/day={day}/report.json", b"{}")
 
 
+def test_what_parity_found_goes_with_the_reports_and_holds_nothing_else(home):
+    for n in range(8):
+        if n == 4:
+            home.embed(nth(4), scale=2)
+        home.day(n)
+    bare = gone(run(home, dry_run=True))
+    for n in range(1, 8):
+        before = home.lake.current("medoids", day=nth(n - 1))
+        vectors = home.lake.current("embeddings", version=before.report["embeddings"])
+        file = home.file("parity", str(n), day=nth(n), bucket=0)
+        keys, reads = {"day": str(nth(n))}, (vectors.ref, before.ref)
+        home.lake.commit(
+            Manifest(table="parity", partition=keys, files=(file,), rows=file.rows, reads=reads)
+        )
+
+    went = gone(run(home))
+
+    assert went["parity"] == [f"parity/day={nth(n)}" for n in (1, 2)]
+    assert home.lake.days("parity") == [nth(n) for n in range(3, 8)]
+    assert went["embeddings"] == bare["embeddings"]
+    assert went["medoids"] == bare["medoids"]
+
+
 def test_metrics_and_pages_of_releases_go_with_the_reports_and_hold_nothing_else(home):
     for n in range(8):
         if n == 4:

@@ -1,5 +1,6 @@
 """Pages: one file each, readable without a network, and safe whatever is in the data."""
 
+import hashlib
 import json
 import re
 from datetime import date
@@ -9,6 +10,8 @@ import jinja2
 import pytest
 
 from pinnersage import pages
+from pinnersage.online_against_batch import Agreement, Medoid, Summary, User
+from pinnersage.online_against_batch import Compared as Against
 from pinnersage.quality import Outcome, QualityReport
 from pinnersage.stores.folder import Folder
 
@@ -88,6 +91,57 @@ def test_values_from_the_data_cannot_become_markup(tmp_path):
     page = written(tmp_path, outcome("failed", examples=[{EVIL: EVIL}], observed=EVIL))
     assert EVIL not in page
     assert page.count("&lt;script&gt;") == 4
+
+
+def compared(**summary):
+    """What parity kept of a day on which one user agreed badly."""
+    medoids = [
+        Medoid(pin_id=EVIL, online=2.5, batch=None),
+        Medoid(pin_id="p7", online=1.25, batch=1.5),
+    ]
+    user = User(
+        user_id="4711", n_actions=12, n_new=3, identical=False, stored_kept=True, jaccard=0.5,
+        cosine=0.9, medoids=medoids,
+    )  # fmt: skip
+    values = {
+        "bucket": 1,
+        "max_actions": 20,
+        "all_users": Agreement(users=31, identical=0.75, jaccard=0.875, cosine=0.98765),
+        "sliding": Agreement(users=31, identical=0.5, jaccard=0.625, cosine=0.5),
+        "left_out": {"without stored clusters": 4},
+    }
+    return Against(summary=Summary(**values | summary), worst=[user])
+
+
+def test_online_against_batch_is_shown_with_both_sides_of_who_agree_least(tmp_path):
+    made = report(outcome()).model_copy(update={"parity": compared()})
+    page = Path(pages.write_quality(made, Folder(tmp_path))).read_text()
+    cells = re.sub(r"<[^>]+>", " ", page[page.index('id="online"') :])
+    words = " ".join(cells.split())
+    assert "online and batch, all users 31 75.0% 87.5% 0.9877" in words
+    assert "what the sliding window changes 31 50.0% 62.5% 0.5000" in words
+    assert "more than 20, so that online lacks some 0 \N{EN DASH} \N{EN DASH} \N{EN DASH}" in words
+    assert "Not compared: 4 without stored clusters." in words
+    assert "user 4711: other clusters; cosine 0.9000" in words
+    assert "Medoid Online Batch &lt;script&gt;" in words
+    assert "2.500 \N{EN DASH} p7 1.250 1.500" in words
+    assert EVIL not in page
+
+
+def test_a_day_without_a_comparison_says_why_and_an_old_report_nothing(tmp_path):
+    made = report(outcome()).model_copy(update={"parity": compared(nothing="nobody acted")})
+    page = Path(pages.write_quality(made, Folder(tmp_path))).read_text()
+    assert "Not measured: nobody acted." in page
+    assert "4711" not in page
+    assert "Online against batch" not in written(tmp_path, outcome())
+
+
+def test_a_report_of_before_there_was_a_comparison_keeps_its_version():
+    old = report(outcome())
+    facts = old.model_dump(mode="json", exclude={"parity", "waived"})
+    before = hashlib.sha256(json.dumps(facts, separators=(",", ":")).encode()).hexdigest()[:16]
+    assert QualityReport.model_validate(facts).version == old.version == before
+    assert old.model_copy(update={"parity": compared()}).version != before
 
 
 def test_bars_are_in_order_and_to_scale():

@@ -132,6 +132,7 @@ def test_missing_history_is_not_judged_and_warned(passed):
         "a bucket with users is not suddenly empty",
         "drift of clusters per user",
         "drift of importance",
+        "online agrees with batch",
     }
     assert {text.split(":")[0] for text in report.warned} == set(unjudged)
     lacking = unjudged["users against the last passed day"]
@@ -367,7 +368,8 @@ def test_manifest_does_not_depend_on_the_days_before(passed, clustered):
     report = validate.run(DAY, clustered)
 
     assert lake_of(clustered).require("medoids", "validate", day=DAY) == manifest
-    assert report.warned == []
+    measure_it = f"it was not measured; measure it: pinnersage parity --day {DAY}"
+    assert report.warned == [f"online agrees with batch: {measure_it}"]
     assert report.measures["drift of importance"] == 0
     assert report.measures["user_coverage"] == pytest.approx(17 / 18)
 

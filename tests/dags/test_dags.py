@@ -28,6 +28,7 @@ print(json.dumps({
         "tasks": {task.task_id: {
             "after": sorted(task.upstream_task_ids), "owner": task.owner,
             "retries": task.retries, "pool": task.pool, "mapped": task.is_mapped,
+            "rule": task.trigger_rule,
             "minutes": task.execution_timeout and task.execution_timeout.total_seconds() / 60,
             "outlets": [asset.name for asset in task.outlets],
         } for task in dag.tasks},
@@ -59,11 +60,19 @@ def test_order_of_the_daily_tasks(dags):
         "stage": [],
         "buckets": [],
         "cluster": ["buckets", "stage"],
-        "validate": ["cluster"],
+        "parity": ["stage"],
+        "compared": ["parity"],
+        "validate": ["cluster", "compared"],
         "waive": ["validate"],
         "publish": ["waive"],
         "release": ["publish"],
     }
+
+
+def test_a_comparison_that_fails_stops_no_release(dags):
+    rules = {name: facts["rule"] for name, facts in dags["pinnersage_daily"]["tasks"].items()}
+    assert rules.pop("compared") == "all_done"
+    assert set(rules.values()) == {"all_success"}
 
 
 def test_order_of_the_index_tasks(dags):

@@ -13,6 +13,8 @@ DAILY = {
     "buckets": ([], []),
     "cluster": (["lake/actions", "lake/embeddings"], ["lake/medoids"]),
     "validate": (["lake/actions", "lake/embeddings", "lake/medoids"], ["lake/medoids"]),
+    "parity": (["lake/actions"], ["lake/parity"]),
+    "compared": ([], []),
     "waive": ([], []),
     "publish": (["lake/medoids"], ["stores/keyvalue"]),
     "release": (["stores/keyvalue"], ["releases"]),

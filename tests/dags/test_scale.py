@@ -18,7 +18,7 @@ BUCKETS = 64
 # A run's tasks: the fixed ones, and those of which there is one a bucket. A new DAG, or a new
 # task, gets its number here.
 PLANNED = {
-    "pinnersage_daily": (6, ["cluster"]),
+    "pinnersage_daily": (8, ["cluster"]),
     "pinnersage_evaluate": (1, []),
     "pinnersage_index": (3, []),
     "pinnersage_maintenance": (3, []),
