@@ -11,10 +11,15 @@ import pytest
 from worlds import DAY, clock, items_of, source_of
 
 from pinnersage import day as whole
-from pinnersage import init, maintain, release, retrieve
+from pinnersage import init, maintain, online, release, retrieve
 from pinnersage.errors import DataError
+from pinnersage.extract import end_of
+from pinnersage.online.current import clusters_of, micros
+from pinnersage.online.state import Action, event_of, merged, pack
 from pinnersage.release import Releases
-from pinnersage.stores import embeddings, open_lake
+from pinnersage.retrieve import as_ids
+from pinnersage.stores import embeddings, open_lake, open_states
+from pinnersage.stores.packing import key_of
 
 NEXT = DAY + timedelta(days=1)
 AFTER = DAY + timedelta(days=2)
@@ -173,3 +178,48 @@ def test_the_only_version_of_its_days_cannot_be_withdrawn(finished, bring):
         embeddings.withdraw(lake, "nothing")
 
     assert embeddings.valid_at(lake, "embeddings", DAY).partition["version"] == first
+
+
+def test_a_migration_takes_todays_actions_with_it_and_a_rollback_gives_them_back(
+    finished, bring, user
+):
+    """The state names pins, so vectors are those of whatever release answers, in one move."""
+    now = datetime(DAY.year, DAY.month, DAY.day, tzinfo=UTC) + timedelta(days=3)
+
+    def seen():
+        with retrieve.open_live(finished) as reader:
+            return reader.release.embeddings, reader.current(user, now)
+
+    with retrieve.open_live(finished) as reader:
+        stored = {str(pin) for pin in reader.profile(user).pin_ids}
+        pins = [str(pin) for pin in reader.embeddings.pin_ids.to_pylist()]
+    acted = [pin for pin in pins if pin not in stored][:6]
+    start = micros(now - timedelta(hours=1))
+    latest = [Action(start + n, pin, event_of(pin)) for n, pin in enumerate(acted)]
+    with open_states(finished) as states:
+        states.change([key_of(user)], lambda _: {key_of(user): pack(merged((), latest, 20))})
+    version, before = seen()
+    assert [action.pin for action in before.actions] == acted
+
+    new = bring(DAY)
+    assert seen()[1].profile.pin_ids.tolist() == before.profile.pin_ids.tolist()
+    run_watched(DAY, finished, user)
+    now_live, after = seen()
+    assert now_live == new != version
+    assert [action.pin for action in after.actions] == acted
+    with retrieve.open_live(finished) as reader:
+        table, profile = reader.embeddings, reader.profile(user)
+    twin = online.update(
+        clusters_of(profile, micros(end_of(DAY)), table),
+        online.Actions(table.rows_of(as_ids(acted, table)), np.arange(len(acted)) + start),
+        micros(now),
+        embeddings=table.matrix,
+        merge_threshold=finished.model.merge_threshold,
+        decay_per_day=finished.model.decay_per_day,
+    )
+    assert after.profile.pin_ids.tolist() == table.pin_ids.take(twin.rows).to_pylist()
+    assert np.array_equal(after.profile.importance, twin.importance)
+
+    release.rollback(clock, finished)
+    assert seen()[0] == version
+    assert np.array_equal(seen()[1].profile.importance, before.profile.importance)
