@@ -174,7 +174,7 @@ def home(folder: Path, scale: Scale, url: str) -> Settings:
     stage.run_missing([d for d in window_of(events.DAY, settings) if d >= of.first_day], settings)
     at = datetime(2026, 1, 8, tzinfo=UTC)
     day.run(events.DAY, lambda: at, settings, lambda *_: None)
-    keys.add("bench", "reader", serving.KEY, at, settings)
+    keys.add("bench", "sender", serving.KEY, at, settings)
     return settings
 
 

@@ -617,7 +617,9 @@ def show(
     if as_json:
         print_json(known)
         return
-    console.print(f"User {user}: {len(known['clusters'])} clusters at the end of {known['day']}")
+    n, counted = len(known["clusters"]), known["online"] and known["online"]["actions"]
+    when = "as of now" if counted else f"at the end of {known['day']}"
+    console.print(f"User {user}: {n} cluster{'' if n == 1 else 's'} {when}")
     console.print(since(known))
     table = Table("", "medoid", "importance", "share", "actions", "last action (UTC)", "", box=None)
     for row in known["clusters"]:
@@ -636,7 +638,7 @@ def since(known: dict[str, Any]) -> str:
     if not online["actions"]:
         return f"Nothing that counts was done since {day}."
     n = online["actions"]
-    return f"As of now, with {n} action{'s' if n > 1 else ''} since {day}."
+    return f"The release of {day}, with {n} action{'s' if n > 1 else ''} since."
 
 
 @app.command()
@@ -827,7 +829,8 @@ KeyName = Annotated[str, typer.Argument(metavar="NAME", help="Whose key it is.")
 def add_key(
     name: KeyName,
     role: Annotated[
-        Literal["reader", "admin"], typer.Option(help="A reader asks; an admin also orders.")
+        Literal["reader", "sender", "admin"],
+        typer.Option(help="A reader asks; a sender also posts events; an admin also orders."),
     ] = "reader",
     home: Home = None,
     as_json: AsJson = False,

@@ -239,7 +239,7 @@ class OnlineConfig(Section):
 
     source: Literal["http", "redis", "kafka"] = "http"
     """Where events come from: posts to the service, Redis Streams, or Kafka (extra ``kafka``)."""
-    max_actions: Annotated[int, Field(ge=1, le=1000)] = 20
+    max_actions: Annotated[int, Field(ge=1, le=200)] = 20
     """Latest actions of a user that are kept, and so count beside the stored clusters."""
     keep_days: Positive = 7.0
     """Days after which an action counts no more, whatever is live; enforced where it is read."""

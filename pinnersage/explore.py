@@ -93,7 +93,7 @@ def user(
     DataError
         Nothing is known of such a user, or nothing of hers may be shown.
     """
-    profile, known = reader.profile(user_id), reader.current(user_id, now)
+    known = reader.current(user_id, now)
     if known.profile is None or not len(known.profile):
         people.clusters(reader, settings, user_id, now=now)  # says why there is none
         raise DataError("What may be shown of the user has just changed. Ask again.")
@@ -106,8 +106,8 @@ def user(
         "window_days": settings.model.window_days,
         "merge_threshold": settings.model.merge_threshold,
         "decay_per_day": settings.model.decay_per_day,
-        **(NOTHING if profile is None or not len(profile) else view.released(profile)),
-        "since": None if now is None else since.told(profile, known, day, now, view.pin_of_text),
+        **(view.released(known.released) if known.released else NOTHING),
+        "since": None if now is None else since.told(known, day, now, view.pin_of_text),
         "recommendations": view.recommendations(known, draw),
     }
     return answer | {"pins": view.faces()} | people.stamp(reader)

@@ -3,8 +3,8 @@
 Everything is read through the live release, so medoids, index and embeddings belong together;
 a mix is refused. A pin that is blocked (``takedown``) is neither a candidate nor a medoid. Of the
 others all are asked, or those that user, day and draw choose by chance (``equal``); either can be
-replayed, whatever is remembered of earlier searches. Each candidate says which medoid brought it,
-and at which cosine.
+replayed, whatever is remembered of earlier searches, from the same clusters. Each candidate says
+which medoid brought it, and at which cosine.
 
 Asked for a moment, ``now``, clusters are brought up to date by what the user did since the
 release's day (``online.current``); asked for none, they are the release's alone.

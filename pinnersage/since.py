@@ -19,17 +19,13 @@ Name = Callable[[int | str], str | None]
 """A pin's id as text; None where it must not be shown."""
 
 
-def told(
-    stored: Profile | None, known: Current, day: date, now: datetime, name: Name
-) -> dict[str, Any]:
+def told(known: Current, day: date, now: datetime, name: Name) -> dict[str, Any]:
     """Return what was done since a day, ready for JSON.
 
     Parameters
     ----------
-    stored : Profile or None
-        The clusters of the release, those that may be shown.
     known : Current
-        What they are now.
+        The user's clusters as of now, and the release's that they were made of.
     day : date
         Of the release.
     now : datetime
@@ -37,7 +33,7 @@ def told(
     name : callable
         See ``Name``. A cluster or an action whose pin has none is left out.
     """
-    clusters = [cluster_of(i, stored, known, name) for i in range(len(known.came_from))]
+    clusters = [cluster_of(i, known, name) for i in range(len(known.came_from))]
     actions = [
         {"pin_id": pin, "cluster": cluster, "acted_at": as_text(action.acted_at)}
         for action, cluster in zip(known.actions, known.labels, strict=True)
@@ -53,9 +49,9 @@ def told(
     }
 
 
-def cluster_of(i: int, stored: Profile | None, known: Current, name: Name) -> dict[str, Any]:
+def cluster_of(i: int, known: Current, name: Name) -> dict[str, Any]:
     """Return one cluster as of now, and the stored one that it was."""
-    profile, was = known.profile, known.stored[i]
+    profile, stored, was = known.profile, known.released, known.stored[i]
     assert profile is not None  # noqa: S101 (it has a cluster)
     cluster = facts(profile, i, name) | {
         "rank": i, "from": known.came_from[i], "n_new": Counter(known.labels)[i], "was": None,

@@ -31,13 +31,13 @@ def acted(hour, pin):
 
 STORED = profile_of(a=6, b=2)
 KNOWN = Current(
-    profile_of(a=5, d=3, b=2), ("both", "online", "batch"), (0, -1, 1),
+    profile_of(a=5, d=3, b=2), ("both", "online", "batch"), (0, -1, 1), STORED,
     actions=(acted(3, "d"), acted(4, "c"), acted(5, "d")), labels=(1, 0, 1), left_out=2,
 )  # fmt: skip
 
 
 def test_each_cluster_stands_beside_what_it_was_and_each_action_beside_its_cluster():
-    told = since.told(STORED, KNOWN, DAY, NOON, str)
+    told = since.told(KNOWN, DAY, NOON, str)
 
     assert [(c["rank"], c["pin_id"], c["from"], c["n_new"]) for c in told["clusters"]] == [
         (0, "a", "both", 1), (1, "d", "online", 2), (2, "b", "batch", 0)
@@ -55,19 +55,21 @@ def test_each_cluster_stands_beside_what_it_was_and_each_action_beside_its_clust
 
 
 def test_what_must_not_be_shown_is_left_out():
-    told = since.told(STORED, KNOWN, DAY, NOON, lambda pin: None if pin in "ac" else pin)
+    told = since.told(KNOWN, DAY, NOON, lambda pin: None if pin in "ac" else pin)
 
     assert [(c["rank"], c["pin_id"]) for c in told["clusters"]] == [(1, "d"), (2, "b")]
     assert [one["pin_id"] for one in told["actions"]] == ["d", "d"]
 
 
 def test_a_user_of_whom_the_release_knows_nothing_has_only_what_she_did():
-    known = Current(profile_of(d=1), ("online",), (-1,), actions=(acted(3, "d"),), labels=(0,))
+    known = Current(
+        profile_of(d=1), ("online",), (-1,), None, actions=(acted(3, "d"),), labels=(0,)
+    )
 
-    told = since.told(None, known, DAY, NOON, str)
+    told = since.told(known, DAY, NOON, str)
 
     assert [(c["from"], c["was"]) for c in told["clusters"]] == [("online", None)]
 
 
 def test_states_that_are_away_are_no_day_without_actions():
-    assert not since.told(STORED, batch_alone(STORED, answered=False), DAY, NOON, str)["answered"]
+    assert not since.told(batch_alone(STORED, answered=False), DAY, NOON, str)["answered"]

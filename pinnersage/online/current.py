@@ -39,7 +39,9 @@ class Current:
     came_from: tuple[From, ...]
     """Of each cluster."""
     stored: tuple[int, ...]
-    """Position of each among the stored ones that may be shown, -1 where it is new."""
+    """Position of each in ``released``, -1 where it is new."""
+    released: Profile | None
+    """The stored clusters that may be shown, which these were made of."""
     actions: tuple[Action, ...] = ()
     """Those that count, oldest first."""
     labels: tuple[int, ...] = ()
@@ -59,7 +61,7 @@ def batch_alone(profile: Profile | None, *, left_out: int = 0, answered: bool = 
     """Return the stored clusters as they are, for who knows no later action."""
     n = 0 if profile is None else len(profile)
     every: tuple[From, ...] = tuple("batch" for _ in range(n))
-    return Current(profile, every, tuple(range(n)), left_out=left_out, answered=answered)
+    return Current(profile, every, tuple(range(n)), profile, left_out=left_out, answered=answered)
 
 
 def current(
@@ -121,6 +123,7 @@ def current(
         profile=profile_of(found, table),
         came_from=tuple(map(came_from, found.stored.tolist(), found.n_new.tolist())),
         stored=tuple(found.stored.tolist()),
+        released=profile,
         actions=counted,
         labels=tuple(found.labels.tolist()),
         left_out=left_out,

@@ -42,21 +42,44 @@ class Latest:
         self._open, self._clock = open_states, clock
         self._states: States | None = None
         self._guard = threading.Lock()
-        self._paused_until = float("-inf")
+        self._paused_until: float | None = None
+        """When the store may be asked again; None while it answers."""
+        self._said = float("-inf")
 
     def of(self, user_id: int | str) -> State | None:
         """Return a user's state; None while the store does not answer."""
         key = key_of(user_id)
-        if self._clock() < self._paused_until:
+        if not self._may_ask():
             return None
         try:
             (value,) = self.states().get_many([key])
         except PinnerSageError as error:
-            self.failures += 1
-            self._paused_until = self._clock() + PAUSE
-            log.warning("Answers know nothing of today: %s %s", error, RUNBOOK)
+            self._failed(error)
             return None
+        self._paused_until = None
         return unpacked(value)
+
+    def _may_ask(self) -> bool:
+        """Tell whether the store may be asked: when a pause ends, by one thread alone."""
+        with self._guard:
+            now = self._clock()
+            if self._paused_until is None:
+                return True
+            due = now >= self._paused_until
+            if due:
+                self._paused_until = now + PAUSE
+            return due
+
+    def _failed(self, error: PinnerSageError) -> None:
+        """Leave the store alone for a while; said and counted once a pause."""
+        with self._guard:
+            new = self._clock() >= self._said + PAUSE
+            self._paused_until = self._clock() + PAUSE
+            if new:
+                self._said = self._clock()
+                self.failures += 1
+        if new:
+            log.warning("Answers know nothing of today: %s %s", error, RUNBOOK)
 
     def states(self) -> States:
         """Return the store, open.

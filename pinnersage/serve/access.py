@@ -27,16 +27,21 @@ def reads(request: Request, _shown: Annotated[object, Depends(bearer)] = None) -
 
 
 def sends(request: Request, _shown: Annotated[object, Depends(bearer)]) -> Key:
-    """Return whose key came with events; any key may send them, no cookie."""
-    return known(request, sent(request))
+    """Return whose key came with events; refuse one that may only ask."""
+    key = known(request, sent(request))
+    if key.role == "reader":
+        raise HTTPException(
+            403, f"The key {key.name} may ask but not send. Use one made with --role sender."
+        )
+    return key
 
 
 def orders(request: Request, _shown: Annotated[object, Depends(bearer)]) -> Key:
-    """Return whose key came with an order; refuse one that may only ask."""
+    """Return whose key came with an order; refuse one that may not give any."""
     key = known(request, sent(request))
     if key.role != "admin":
         raise HTTPException(
-            403, f"The key {key.name} may ask but not order. Use one made with --role admin."
+            403, f"The key {key.name} may not order. Use one made with --role admin."
         )
     return key
 

@@ -360,7 +360,7 @@ def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """Return, for the OpenAPI document, the ways in which a route may refuse."""
     says = {
         401: "No key, or one that opens nothing.",
-        403: "A key that may not give orders.",
+        403: "A key that may not send events, or not give orders.",
         404: "Nothing is known of it.",
         413: "The body is too large.",
         408: "The body did not come in time.",

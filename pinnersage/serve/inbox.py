@@ -101,7 +101,7 @@ class Inbox:
 @router.post(
     "/events",
     response_model=answers.EventsTaken,
-    responses=answers.problems(400, 408, 413, 422)
+    responses=answers.problems(400, 403, 408, 413, 422)
     | {202: {"model": answers.EventsTaken, "description": "Handed on; consumers take them."}},
 )
 def post_events(asked: answers.Events, request: Request) -> Response:

@@ -24,8 +24,9 @@ from pinnersage.stores.watched import Watched, replaced
 
 RECORD = "keys.json"
 
-Role = Literal["reader", "admin"]
-"""A reader asks; an admin may also block pins and erase users."""
+Role = Literal["reader", "sender", "admin"]
+"""A reader asks; a sender also posts events, which move what users are shown; an admin may also
+block pins and erase users."""
 
 
 class Key(BaseModel):
@@ -54,7 +55,7 @@ def add(name: str, role: Role, key: str, at: datetime, settings: Settings) -> Ke
     ----------
     name : str
         Whose it is; stands beside the orders that are given with it.
-    role : {"reader", "admin"}
+    role : {"reader", "sender", "admin"}
     key : str
         The key itself: random, and never kept.
     at : datetime

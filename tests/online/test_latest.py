@@ -2,6 +2,7 @@
 
 import logging
 import socket
+import threading
 
 import pytest
 
@@ -116,3 +117,25 @@ def test_it_closes_what_it_opened_once(latest, store):
     latest.close()
     latest.close()
     assert store.closed == 1
+
+
+def test_when_a_pause_ends_one_thread_asks_for_all(latest, store, seconds):
+    store.away = True
+    assert latest.of("ann") is None
+    seconds[0] += PAUSE
+    inside, go = threading.Event(), threading.Event()
+
+    def slow(_keys):
+        store.asked += 1
+        inside.set()
+        go.wait(30)
+        raise TransientError("still away")
+
+    store.get_many = slow
+    prober = threading.Thread(target=latest.of, args=("ann",))
+    prober.start()
+    assert inside.wait(30)
+    assert [latest.of("bob") for _ in range(5)] == [None] * 5
+    go.set()
+    prober.join()
+    assert (store.asked, latest.failures) == (2, 2)

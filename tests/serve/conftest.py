@@ -11,8 +11,9 @@ from pinnersage.serve.app import make_app
 
 @pytest.fixture
 def home(finished):
-    """Settings of a home that is live and has two keys."""
+    """Settings of a home that is live and has a key of each role."""
     keys.add("ann", "reader", KEYS["ann"], NOW, finished)
+    keys.add("shop", "sender", KEYS["shop"], NOW, finished)
     keys.add("boss", "admin", KEYS["boss"], NOW, finished)
     return finished
 

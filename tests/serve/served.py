@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 NOW = datetime(2026, 6, 1, 12, tzinfo=UTC)
-KEYS = {"ann": "a key that may ask", "boss": "a key that may order"}
+KEYS = {"ann": "a key that may ask", "shop": "a key that may send", "boss": "a key that may order"}
 
 
 def bearer(name):

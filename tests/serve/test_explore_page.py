@@ -138,6 +138,7 @@ def two_days(world, images):
     for back in (0, 1):
         day.run(DAY + timedelta(days=back), clock, settings, lambda _step, _report: None)
     keys.add("ann", "reader", KEYS["ann"], NOW, settings)
+    keys.add("shop", "sender", KEYS["shop"], NOW, settings)
     return settings
 
 
@@ -369,7 +370,7 @@ def act(place, user, *pins):
         for pin, at in zip(pins, times, strict=True)
     ]
     data = json.dumps({"events": given}).encode()
-    headers = bearer("ann") | {"Content-Type": "application/json"}
+    headers = bearer("shop") | {"Content-Type": "application/json"}
     with urlopen(Request(f"{place.url}/v1/events", data, headers)) as answer:  # noqa: S310
         assert json.load(answer)["verdicts"] == {"kept": len(pins)}
 

@@ -191,7 +191,7 @@ def post(user, connection):
     user.begun += 1
     connection.request(
         "POST", "/v1/events", json.dumps({"events": given}),
-        bearer("ann") | {"Content-Type": "application/json"},
+        bearer("shop") | {"Content-Type": "application/json"},
     )  # fmt: skip
     answer = connection.getresponse()
     body = json.loads(answer.read())

@@ -22,6 +22,13 @@ NEW = "4711"
 
 
 @pytest.fixture
+def client(app):
+    """A client that shows a sender's key."""
+    with TestClient(app, headers=bearer("shop")) as opened:
+        yield opened
+
+
+@pytest.fixture
 def pins(reader):
     """Pins that are indexed, the popular ones first."""
     return reader.popular()
@@ -164,7 +171,7 @@ def test_to_post_again_changes_nothing(client, pins):
     assert again["online"] == first["online"]
 
 
-def test_a_key_in_the_header_is_needed_and_any_will_do(app, pins):
+def test_a_key_that_may_send_is_needed_in_the_header(app, pins):
     with TestClient(app) as client:
         body = {"events": [event(pin=pins[0])]}
         assert client.post("/v1/events", json=body).status_code == 401
@@ -172,8 +179,13 @@ def test_a_key_in_the_header_is_needed_and_any_will_do(app, pins):
         assert client.post("/v1/events", json=body).status_code == 401
         assert client.get("/v1/medoids?user=nobody").status_code == 404, "it may ask"
         client.cookies.clear()
-        for name in ("ann", "boss"):
+        refused = client.post("/v1/events", json=body, headers=bearer("ann"))
+        assert refused.status_code == 403
+        assert "--role sender" in refused.json()["error"]
+        for name in ("shop", "boss"):
             assert client.post("/v1/events", json=body, headers=bearer(name)).status_code == 200
+        asked = client.post("/v1/block", json={"pin": 1, "reason": "x"}, headers=bearer("shop"))
+        assert asked.status_code == 403
 
 
 def test_what_became_of_events_is_counted(client, pins):
@@ -195,7 +207,7 @@ def test_a_pin_taken_down_is_no_medoid_and_no_candidate_though_it_was_acted_on(
     app, home, pins, monkeypatch
 ):
     monkeypatch.setattr(watched, "SECONDS", 0.0)
-    with TestClient(app, headers=bearer("ann")) as client:
+    with TestClient(app, headers=bearer("shop")) as client:
         post(client, event(pin=pins[0]), event(pin=pins[5], minutes=3))
         assert pins[0] in recommended(client, NEW)["medoids"]
 
@@ -217,7 +229,7 @@ def test_actions_near_a_blocked_medoid_are_a_cluster_of_their_own(
     stored = reader.profile(user)
     mine = stored.pin_ids[0].item()
     near = reader.similar(mine)[0].pin_id
-    with TestClient(app, headers=bearer("ann")) as client:
+    with TestClient(app, headers=bearer("shop")) as client:
         takedown.order("block", str(mine), "ann", "a reason", NOW, home)
         post(client, event(user, near))
 
@@ -232,7 +244,7 @@ def test_a_user_who_is_erased_gets_nothing_though_the_state_is_there(
 ):
     monkeypatch.setattr(watched, "SECONDS", 0.0)
     user = users[0]
-    with TestClient(app, headers=bearer("ann")) as client:
+    with TestClient(app, headers=bearer("shop")) as client:
         post(client, event(user, pins[0]))
         states = app.state.live.context.latest.states()
         left = states.get_many([key_of(user)])[0]
@@ -251,7 +263,7 @@ def test_a_user_who_is_erased_gets_nothing_though_the_state_is_there(
 
 def test_feedback_is_in_the_lake_when_the_service_has_ended(app, home, pins):
     shown = event(pin=pins[0], action="impression", event_id="e1", release=1, medoid=pins[1])
-    with TestClient(app, headers=bearer("ann")) as client:
+    with TestClient(app, headers=bearer("shop")) as client:
         post(client, shown, event(pin=pins[0]))
         post(client, shown)
     (found,) = feedback.by_medoid(NOW.date(), NOW.date(), home).to_pylist()
@@ -276,7 +288,7 @@ class Away:
 
 
 def test_without_its_states_it_answers_from_the_release_and_says_so(app, pins, users, monkeypatch):
-    with TestClient(app, headers=bearer("ann")) as client:
+    with TestClient(app, headers=bearer("shop")) as client:
         whole = recommended(client, users[0])
         monkeypatch.setattr(app.state.live.context.latest, "_states", Away())
 
@@ -344,7 +356,7 @@ def test_where_too_many_wait_posts_are_refused_for_now(client, sender, pins):
 def test_an_action_of_the_releases_own_day_is_the_batchs(home, pins):
     """The clock stands an hour after the day: what was done before it is the release's."""
     now = end_of(DAY) + timedelta(hours=1)
-    with TestClient(make_app(home, lambda: now), headers=bearer("ann")) as client:
+    with TestClient(make_app(home, lambda: now), headers=bearer("shop")) as client:
         for hours, pin in ((2, pins[0]), (0.5, pins[3])):
             at = (now - timedelta(hours=hours)).isoformat()
             post(client, event(pin=pin) | {"acted_at": at})
