@@ -27,11 +27,12 @@ QUESTIONS = [
     ("GET", "/v1/similar?pin=1"),
     ("GET", "/metrics"),
 ]
+SENDS = [("POST", "/v1/events")]
 ORDERS = [("POST", "/v1/block"), ("POST", "/v1/unblock"), ("POST", "/v1/erase")]
 
 
 def test_every_route_is_in_one_of_the_lists(app):
-    known = {(m, path.split("?")[0]) for m, path in QUESTIONS + ORDERS}
+    known = {(m, path.split("?")[0]) for m, path in QUESTIONS + SENDS + ORDERS}
     open_to_all = {("GET", "/health"), ("GET", "/ready")}
     described = {
         (method.upper(), path) for path, at in app.openapi()["paths"].items() for method in at
@@ -39,7 +40,7 @@ def test_every_route_is_in_one_of_the_lists(app):
     assert described == known | open_to_all
 
 
-@pytest.mark.parametrize(("method", "path"), QUESTIONS + ORDERS)
+@pytest.mark.parametrize(("method", "path"), QUESTIONS + SENDS + ORDERS)
 @pytest.mark.parametrize(
     "headers",
     [
