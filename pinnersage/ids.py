@@ -25,7 +25,7 @@ def as_utf8(text: str) -> str:
 
 def no_text(value: object) -> object:
     """Refuse what would be taken for a number and is none."""
-    if isinstance(value, str | bool):
+    if isinstance(value, str | bool | float):
         raise ValueError("no number")  # noqa: TRY004 (pydantic's protocol)
     return value
 

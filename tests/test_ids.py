@@ -15,7 +15,22 @@ def test_text_and_whole_numbers_are_ids(value):
 
 @pytest.mark.parametrize(
     "value",
-    ["", "x" * 512, "ü" * 256, "\ud800", True, 1.5, None, [], {}, 10**100, -(10**100), b"\xff"],
+    [
+        "",
+        "x" * 512,
+        "ü" * 256,
+        "\ud800",
+        True,
+        1.5,
+        7.0,
+        1e3,
+        None,
+        [],
+        {},
+        10**100,
+        -(10**100),
+        b"\xff",
+    ],
 )
 def test_nothing_else_is(value):
     with pytest.raises(ValidationError):
