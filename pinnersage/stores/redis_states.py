@@ -13,17 +13,21 @@ import os
 import zlib
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, closing
 from typing import Any
 
 from pinnersage.errors import TransientError
 from pinnersage.stores.address import without_password
-from pinnersage.stores.redis_store import client_of, redis_errors
+from pinnersage.stores.redis_store import MEMORY, client_of, redis_errors
+from pinnersage.stores.redis_streams import rewrite
 from pinnersage.stores.states import Change, Item, States, changed, check_keys
 
 _HASHES = 256
 _JOURNAL = "pinnersage:online:journal"
 _SECONDS = 1.0
 """Longest wait for an answer: a request waits no longer than that for a server that hangs."""
+_SCRUB_SECONDS = 60.0
+"""The same while the server writes the journal anew."""
 _ATTEMPTS = 100
 """Each is a round trip, and whoever is beaten is beaten by someone who succeeded."""
 _MEANWHILE = "What was under way is done or not; doing it again is right."
@@ -78,7 +82,7 @@ class RedisStates(States):
         for name, part in by_hash.items():
             pipe.hmget(name, part)
         found: dict[bytes, bytes | None] = {}
-        with redis_errors(self.name, _MEANWHILE):
+        with self._errors():
             for part, values in zip(by_hash.values(), pipe.execute(), strict=True):
                 found |= zip(part, values, strict=True)
         return [found[key] for key in keys]
@@ -108,35 +112,40 @@ class RedisStates(States):
         arguments: list[bytes | int] = [len(old)]
         for key in old:
             arguments += [place[_hash(key)], key, _said(old[key]), _said(new[key])]
-        with redis_errors(self.name, _MEANWHILE):
+        with self._errors():
             script = self.client.register_script(_REPLACE)
             return bool(script(keys=[*hashes, _JOURNAL], args=[*arguments, *journal]))
 
     def items(self) -> Iterator[Item]:
         """See ``States``; holds the users of one hash at a time."""
         for i in range(_HASHES):
-            with redis_errors(self.name, _MEANWHILE):
+            with self._errors():
                 part = dict(self.client.hscan_iter(f"pinnersage:online:{i}", count=1000))
             yield from part.items()
 
     def oldest(self, most: int, after: bytes = b"") -> list[Item]:
         """See ``States``."""
-        with redis_errors(self.name, _MEANWHILE):
+        with self._errors():
             found = self.client.xrange(_JOURNAL, min=b"(" + after if after else "-", count=most)
         return [(entry, fields[b"event"]) for entry, fields in found]
 
     def remove(self, entries: Sequence[bytes]) -> None:
         """See ``States``."""
         if entries:
-            with redis_errors(self.name, _MEANWHILE):
+            with self._errors():
                 self.client.xdel(_JOURNAL, *entries)
 
     def scrub(self) -> None:
-        """See ``States``; its files are the server's."""
+        """See ``States``; a value goes from its hash, an entry only with the journal as it was."""
+        with closing(client_of(self._url, seconds=_SCRUB_SECONDS)) as client, self._errors():
+            rewrite(client, _JOURNAL)
 
     def close(self) -> None:
         """See ``States``."""
         self.client.close()
+
+    def _errors(self) -> AbstractContextManager[None]:
+        return redis_errors(self.name, _MEANWHILE, MEMORY)
 
 
 def _hash(key: bytes) -> str:

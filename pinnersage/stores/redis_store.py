@@ -9,6 +9,7 @@ by name, without a scan over everything that the server holds.
 """
 
 import json
+import re
 import secrets
 import zlib
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
@@ -26,6 +27,11 @@ _VERSIONS = "pinnersage:versions"
 _SHARDS = 16
 _BATCH = 20_000
 _UNFINISHED_SECONDS = 3600
+MEMORY = "Give it memory (maxmemory)."
+"""What to do about a server that is full, where versions are not what fills it."""
+_COMMAND = re.compile(
+    r"Command # \d+ \(.*\) of pipeline caused error: |,? with args beginning with: .*", re.DOTALL
+)
 
 
 def client_of(url: str, *, seconds: float) -> Any:
@@ -247,10 +253,18 @@ def _shards(version: str, token: str) -> list[str]:
 
 
 @contextmanager
-def redis_errors(name: str, meanwhile: str = "Nothing was published.") -> Iterator[None]:
-    """Turn what a server says into this project's errors, with what that means for the call."""
+def redis_errors(
+    name: str,
+    meanwhile: str = "Nothing was published.",
+    full: str = "Drop old versions or raise maxmemory, then run the step again.",
+) -> Iterator[None]:
+    """Turn what a server says into this project's errors, with what that means for the call.
+
+    What was sent to the server is in none of them: it names users.
+    """
     try:
-        yield
+        with _without_commands():
+            yield
     except redis.AuthenticationError as error:
         raise ConfigError(f"{name} refused the login. Check the user and password.") from error
     except (redis.ConnectionError, redis.TimeoutError, redis.BusyLoadingError) as error:
@@ -259,8 +273,17 @@ def redis_errors(name: str, meanwhile: str = "Nothing was published.") -> Iterat
         ) from error
     except redis.RedisError as error:
         if "maxmemory" in str(error):
-            raise TransientError(
-                f"{name} is full: {error}. {meanwhile} Drop old versions or raise "
-                "maxmemory, then run the step again."
-            ) from error
+            raise TransientError(f"{name} is full: {error}. {meanwhile} {full}") from error
         raise TransientError(f"{name} answered: {error}. {meanwhile}") from error
+
+
+@contextmanager
+def _without_commands() -> Iterator[None]:
+    """Take out of an error the command that it is about, where client or server repeat it."""
+    try:
+        yield
+    except redis.RedisError as error:
+        error.args = tuple(
+            _COMMAND.sub("", value) if isinstance(value, str) else value for value in error.args
+        )
+        raise

@@ -57,9 +57,9 @@ class States(Protocol):
         ...
 
     def scrub(self) -> None:
-        """Leave no byte of what was removed in files that this machine writes.
+        """Leave no byte of what was removed in the store.
 
-        A server has files of its own, which lose them when it writes the next.
+        What a server has written to its files goes when it writes them anew.
         """
         ...
 

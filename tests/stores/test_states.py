@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import threading
+import traceback
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -212,6 +213,42 @@ def test_lmdb_keeps_no_byte_of_what_was_removed(tmp_path):
         assert b"value-77" not in everything_in(root)
         assert [path.name for path in root.iterdir()] == ["2"]
         assert len(list(states.items())) == 789
+
+
+@pytest.mark.service
+def test_redis_keeps_no_byte_of_what_was_removed(redis_url):
+    with redis.Redis.from_url(redis_url) as client, RedisStates(redis_url) as states:
+        client.flushall()
+        client.config_set("rdbcompression", "no")  # of what DUMP says too
+        put(states, {b"user-77": b"1", b"user-78": b"1"}, [b"of user-77", b"of user-78"])
+        put(states, {b"user-77": None})
+        states.remove([states.oldest(1)[0][0]])
+        assert any(b"user-77" in client.dump(key) for key in client.scan_iter())
+
+        states.scrub()
+
+        assert not any(b"user-77" in client.dump(key) for key in client.scan_iter())
+        assert journal_of(states) == [b"of user-78"]
+
+
+@pytest.mark.service
+def test_redis_names_no_user_in_an_error(redis_url):
+    with redis.Redis.from_url(redis_url) as client, RedisStates(redis_url) as states:
+        client.flushall()
+        user = b"alice@example.org"
+        put(states, {user: b"1"})
+        (key,) = client.keys()
+        client.delete(key)
+        client.set(key, "no hash")
+        for call in (
+            lambda: states.get_many([user, b"u1"]),
+            lambda: put(states, {user: b"1"}),
+        ):
+            with pytest.raises(TransientError, match="WRONGTYPE") as raised:
+                call()
+            said = "".join(traceback.format_exception(raised.value))
+            assert "alice" not in said
+        client.delete(key)
 
 
 def everything_in(root):
@@ -592,7 +629,7 @@ def redis_states(redis_url):
 def test_redis_that_is_full_makes_no_half_of_a_change(redis_states):
     put(redis_states, {b"u1": b"old", b"u2": b"old"}, [b"first"])
     redis_states.client.config_set("maxmemory", 1)
-    with pytest.raises(TransientError, match=r"is full: .*raise maxmemory"):
+    with pytest.raises(TransientError, match=r"is full: .*Give it memory \(maxmemory\)"):
         put(redis_states, {b"u1": b"new", b"u2": b"new"}, [b"second"])
     assert dict(redis_states.items()) == {b"u1": b"old", b"u2": b"old"}
     assert journal_of(redis_states) == [b"first"]
@@ -603,7 +640,7 @@ def test_redis_that_is_full_makes_no_half_of_a_change(redis_states):
 @pytest.mark.service
 def test_redis_states_have_no_time_to_live(redis_states):
     put(redis_states, {b"%d" % i: b"1" for i in range(50)}, [b"entry"])
-    names = redis_states.client.keys()
+    names = redis_states.client.scan_iter()
     assert names
     assert {redis_states.client.ttl(name) for name in names} == {-1}
 
