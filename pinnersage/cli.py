@@ -486,14 +486,12 @@ def erase(
     import secrets
 
     from pinnersage import erase as step
-    from pinnersage.online.dead_letters import forget_erased
 
     now = datetime.now(UTC)  # noqa: TID251 (the clock's place is here, at the edge)
     settings = settings_of(home)
     done = step.run(user, by, reason, now, secrets.token_hex(16), settings)
-    letters = forget_erased(settings)
     tell(done, as_json=as_json, title="erase")
-    if not as_json and not done.found and not letters:
+    if not as_json and not done.found:
         console.print("Nothing was found of this user. What comes later is left out.")
 
 

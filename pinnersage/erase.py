@@ -1,4 +1,4 @@
-"""Erase: a user is gone from lake, key-value versions and reports, and does not come back.
+"""Erase: a user is gone from lake, stores and reports, and does not come back.
 
 The order is recorded first (``erased``): from then on no reader says anything of the user. Then
 what there is of them is removed (``scrub``), and last the record says that this is done. A crash
@@ -16,7 +16,7 @@ from typing import TypeVar
 
 from pydantic import BaseModel, ConfigDict
 
-from pinnersage import erased, parallel, scrub
+from pinnersage import erased, parallel, parked, scrub
 from pinnersage.config import Settings
 from pinnersage.erased import RECORD, Erased, Erasure
 from pinnersage.errors import ChecksError, DataError, RefusedError, TransientError
@@ -61,10 +61,14 @@ class EraseReport(BaseModel):
     online: int
     """Whether they had an online state, and events of theirs in its journal."""
 
+    dead_letters: int
+    """Refused events of theirs that were parked in Redis."""
+
     @property
     def found(self) -> bool:
         """Whether there was anything of the user."""
-        return bool(self.files or self.reports or self.leftovers or self.versions or self.online)
+        counts = (self.files, self.reports, self.leftovers, self.online, self.dead_letters)
+        return any(counts) or bool(self.versions)
 
 
 def run(
@@ -111,6 +115,7 @@ def run(
         with open_states(settings) as states:
             online = scrub.online(states, user)
             states.scrub()
+        dead_letters = parked.forget(settings, who)
     digest = given.digest(user)
     record = replaced(settings, lambda record: with_done(record, digest, at))
     order = next(order for order in record.orders if order.user == digest)
@@ -125,6 +130,7 @@ def run(
         leftovers=leftovers,
         versions=versions,
         online=online,
+        dead_letters=dead_letters,
     )
 
 

@@ -229,6 +229,19 @@ def test_an_erased_user_who_came_back_online_goes_with_maintenance(settings):
     assert mentions(settings) == []
 
 
+def test_what_was_in_the_journal_only_goes_with_maintenance_whoever_flushed_it(settings):
+    be_online(settings, *OTHERS)
+    order(settings)
+    with open_states(settings) as states:
+        states.change([], dict, [json.dumps({"user_id": USER}).encode()])
+        states.remove([entry for entry, _ in states.oldest(100)])
+    assert mentions(settings), "freed pages keep their bytes"
+    keep.run(AT, settings, dry_run=True)
+    assert mentions(settings), "a dry run changes nothing"
+    keep.run(AT, settings, dry_run=False)
+    assert mentions(settings) == []
+
+
 def test_a_home_without_online_states_gets_none(settings):
     assert order(settings).online == 0
     assert not (settings.home / "stores" / "online").exists()

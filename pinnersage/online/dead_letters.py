@@ -1,32 +1,23 @@
 """Dead letters: events that were refused, parked in a stream with the reason.
 
 They are kept to be looked at, and to be given back when the cause is gone: pins that were unknown
-and have an embedding since. Of a user who was erased nothing is parked, and ``forget_erased``
-removes what was parked before.
+and have an embedding since. Of a user who was erased nothing is parked, and what was parked
+before goes with the order (``parked``).
 """
 
-import json
-import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import closing, suppress
 from datetime import UTC, datetime
-from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
-from pinnersage import erased
+from pinnersage import parked
 from pinnersage.config import Settings
 from pinnersage.errors import ConfigError, RefusedError
 from pinnersage.online.events import REASONS
-from pinnersage.online.redis_source import connect, server_errors, url_of
-from pinnersage.online.shards import DEAD, stream
+from pinnersage.online.shards import stream
 from pinnersage.stores.address import without_password
-from pinnersage.takedown import as_integer
+from pinnersage.stores.redis_streams import connect, server_errors, url_of
 
-PAGE = 1_000
-"""Letters that are read at a time."""
-_USER = re.compile(r'"user_id"\s*:\s*("(?:[^"\\]|\\.)*"|-?[0-9]+)')
 WHOLE = tuple(reason for reason in REASONS if reason not in {"oversized", "erased_user"})
 """Reasons whose letters are kept whole; others are cut, or not kept."""
 
@@ -76,14 +67,6 @@ def open_dead_letters(settings: Settings) -> "DeadLetters":
     raise ConfigError("online.source is http: who posts an event is told why it is refused.")
 
 
-def forget_erased(settings: Settings) -> int:
-    """Remove the dead letters of erased users, where there are any here; return how many."""
-    if settings.online.source != "redis":
-        return 0
-    with closing(open_dead_letters(settings)) as letters:
-        return letters.forget(erased.read(settings).among)
-
-
 class DeadLetters:
     """The dead letters of one server.
 
@@ -99,8 +82,8 @@ class DeadLetters:
     def report(self, newest: int) -> Report:
         """Return how many there are of each reason, and the newest of all."""
         with server_errors(self.name):
-            reasons = Counter(_text(fields, "reason") for _, fields in self._all())
-            last = self.client.xrevrange(DEAD, count=newest) if newest else []
+            reasons = Counter(_text(fields, "reason") for _, fields in parked.letters(self.client))
+            last = self.client.xrevrange(parked.DEAD, count=newest) if newest else []
         letters = [_letter(entry, fields) for entry, fields in last]
         return Report(reasons=dict(reasons.most_common()), newest=letters)
 
@@ -116,39 +99,20 @@ class DeadLetters:
             )
         events = 0
         with server_errors(self.name):
-            for entry, fields in self._all():
-                if _text(fields, "reason") != reason:
-                    continue
+            for entry, fields in parked.letters(self.client):
+                if _text(fields, "reason") != reason or not fields.keys() >= {b"shard", b"data"}:
+                    continue  # also one that we did not write
                 pipe = self.client.pipeline(transaction=True)
                 shard = int(fields[b"shard"]) % self.n_shards
                 pipe.xadd(stream(shard), {"data": fields[b"data"]})
-                pipe.xdel(DEAD, entry)
+                pipe.xdel(parked.DEAD, entry)
                 pipe.execute()
                 events += 1
         return GivenBack(reason=reason, events=events)
 
-    def forget(self, who: Callable[[Iterable[str]], set[str]]) -> int:
-        """Remove those that name a user among ``who``; return how many."""
-        with server_errors(self.name):
-            found = [entry for entry, fields in self._all() if who(users_in(fields[b"data"]))]
-            for start in range(0, len(found), PAGE):
-                self.client.xdel(DEAD, *found[start : start + PAGE])
-        return len(found)
-
     def close(self) -> None:
         """Let go of the server."""
         self.client.close()
-
-    def _all(self) -> Iterator[tuple[bytes, dict[bytes, bytes]]]:
-        """Those that are there now, the oldest first; none that come meanwhile."""
-        last = self.client.xrevrange(DEAD, count=1)
-        start: Any = "-"
-        while last:
-            page = self.client.xrange(DEAD, min=start, max=last[0][0], count=PAGE)
-            if not page:
-                return
-            yield from page
-            start = b"(" + page[-1][0]
 
 
 def _text(fields: dict[bytes, bytes], name: str) -> str:
@@ -163,14 +127,3 @@ def _letter(entry: bytes, fields: dict[bytes, bytes]) -> DeadLetter:
         says=_text(fields, "says"),
         data=_text(fields, "data"),
     )
-
-
-def users_in(data: bytes) -> set[str]:
-    """Return whom an event names, however broken it is: ids as they stand, and as the lake's."""
-    found = set()
-    for text in _USER.findall(data.decode(errors="replace")):
-        with suppress(ValueError):
-            name = str(json.loads(text))
-            name.encode()  # half a character is nobody's id
-            found.add(name)
-    return found | {str(number) for name in found if (number := as_integer(name)) is not None}

@@ -20,6 +20,7 @@ from pinnersage.errors import DataError
 from pinnersage.online import events, state
 from pinnersage.online.events import Event, NotTakenError
 from pinnersage.online.state import Action
+from pinnersage.parked import users_in
 from pinnersage.schema import IdType
 from pinnersage.stores.packing import key_of
 from pinnersage.stores.states import States
@@ -51,6 +52,9 @@ class Verdict(NamedTuple):
     def refused(self) -> bool:
         """Whether the event was refused."""
         return self.word in events.REASONS
+
+
+_ERASED = Verdict("erased_user", events.REASONS["erased_user"])
 
 
 class Intake:
@@ -105,12 +109,15 @@ class Intake:
             event = events.parsed(data, *self.ids)
             events.check_time(event, now, self.settings.online)
         except NotTakenError as error:
+            # What is refused is parked, but nothing of a user who is erased.
+            if any(self.erased(user) for user in users_in(data)):
+                return _ERASED
             return Verdict(error.reason, str(error))
         return event
 
     def _verdict(self, event: Event, known: set[str]) -> Verdict:
         if self.erased(str(event.user_id)):
-            return Verdict("erased_user", events.REASONS["erased_user"])
+            return _ERASED
         if event.pin_id not in known:
             return Verdict("unknown_pin", events.REASONS["unknown_pin"])
         interest = events.is_interest(event, self.settings.source.interest_actions)

@@ -15,11 +15,10 @@ from itertools import islice
 
 from pydantic import BaseModel, ConfigDict
 
-from pinnersage import erased
+from pinnersage import erased, parked
 from pinnersage.config import Settings
 from pinnersage.errors import DataError
 from pinnersage.online import feedback, state
-from pinnersage.online.dead_letters import forget_erased
 from pinnersage.online.events import EPOCH, MICROSECOND
 from pinnersage.stores import open_states
 from pinnersage.stores.states import States
@@ -56,7 +55,10 @@ def run(now: datetime, settings: Settings, *, dry_run: bool) -> KeepReport:
     with open_states(settings) as states:
         moved = 0 if dry_run else feedback.flush(states, settings)
         users, gone = sweep(states, now, settings, dry_run=dry_run)
-    letters = 0 if dry_run else forget_erased(settings)
+        record, letters = erased.read(settings), 0
+        if record.users and not dry_run:
+            states.scrub()  # whatever removed what there was of them: this, or a flush before
+            letters = parked.forget(settings, record.among)
     return KeepReport(users=users, states=gone, feedback=moved, dead_letters=letters)
 
 
@@ -81,8 +83,6 @@ def sweep(
         users, gone = users + len(part), gone + len(keys)
         if keys and not dry_run:
             states.change(keys, over)
-    if gone and record.users and not dry_run:
-        states.scrub()  # an erased user may be among them
     return users, gone
 
 

@@ -14,18 +14,15 @@ import socket
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, closing, contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from typing import Any, NamedTuple
 
 import redis
-from redis.backoff import NoBackoff
-from redis.retry import Retry
 
 from pinnersage.config import Settings
-from pinnersage.errors import ConfigError, TransientError
+from pinnersage.errors import TransientError
 from pinnersage.online.shards import (
     CONSUMERS,
-    DEAD,
     GROUP,
     LEASE_SECONDS,
     Leases,
@@ -33,39 +30,18 @@ from pinnersage.online.shards import (
     stream,
 )
 from pinnersage.online.sources import Delivery, Refusal
+from pinnersage.parked import DEAD
 from pinnersage.stores.address import without_password
-from pinnersage.stores.redis_store import client_of, redis_errors
+from pinnersage.stores.redis_streams import connect, server_errors, url_of
 
 TEND_SECONDS = 1.0
 """Least time between two looks at the leases; and longest wait for new events."""
-ANSWER_SECONDS = 5.0
-"""Longest wait for the server."""
 READER = "reader"
 """The one consumer of the group: leases say who acts for it."""
 MAX_DEAD = 100_000
 """Dead letters that are kept, about."""
 MAX_DEAD_BYTES = 4096
 """Of each as much is kept."""
-
-
-def url_of(settings: Settings) -> str:
-    """Return the address of the server of the streams."""
-    url = settings.online.url or os.environ.get("REDIS_URL", "")
-    if not url:
-        raise ConfigError("online.source is redis, and neither online.url nor REDIS_URL is set.")
-    return url
-
-
-def connect(url: str) -> Any:
-    """Return a client that asks once: who calls asks again, and starts from what is pending."""
-    client = client_of(url, seconds=ANSWER_SECONDS)
-    client.set_retry(Retry(NoBackoff(), 0))
-    return client
-
-
-def server_errors(name: str) -> AbstractContextManager[None]:
-    """Turn what the client raises into what a caller of a source can act on."""
-    return redis_errors(name, "What was not settled comes again. See runbook: events wait.")
 
 
 def waiting(client: Any, n_shards: int) -> list[int]:

@@ -3,7 +3,7 @@
     pinnersage:events:3             a stream: the events of its users that nobody has handled yet
     pinnersage:events:owner:3       who reads it, for ten seconds from when they last said so
     pinnersage:events:consumers     who is alive, by the server's clock
-    pinnersage:events:dead          what was refused, with the reason
+    pinnersage:events:dead          what was refused, with the reason (``parked``)
 
 Consumers share the shards evenly: each gives up what it has beyond its share, and takes what is
 free. A lease keeps two from doing the same work; nothing depends on it for its result, since a
@@ -17,7 +17,6 @@ from pinnersage.stores.lake import bucket_of
 
 ROOT = "pinnersage:events"
 CONSUMERS = f"{ROOT}:consumers"
-DEAD = f"{ROOT}:dead"
 GROUP = "pinnersage"
 LEASE_SECONDS = 10.0
 

@@ -77,8 +77,9 @@ def open_source(settings: Settings) -> Source:
     online = settings.online
     if online.source == "redis":
         from pinnersage.online import redis_source  # noqa: PLC0415 (only the one in force)
+        from pinnersage.stores.redis_streams import url_of  # noqa: PLC0415
 
-        return redis_source.RedisSource(redis_source.url_of(settings), online.n_shards)
+        return redis_source.RedisSource(url_of(settings), online.n_shards)
     if online.source == "kafka":
         from pinnersage.online import kafka_source  # noqa: PLC0415
 
@@ -94,8 +95,9 @@ def open_sender(settings: Settings) -> Sender:
     online = settings.online
     if online.source == "redis":
         from pinnersage.online import redis_source  # noqa: PLC0415 (only the one in force)
+        from pinnersage.stores.redis_streams import url_of  # noqa: PLC0415
 
-        url = redis_source.url_of(settings)
+        url = url_of(settings)
         return redis_source.RedisSender(url, online.n_shards, online.max_backlog)
     if online.source == "kafka":
         from pinnersage.online import kafka_source  # noqa: PLC0415

@@ -1,21 +1,14 @@
-"""Dead letters are listed by reason, given back once, and forgotten with their user."""
+"""Dead letters are listed by reason, and given back once."""
 
 import json
 
 import pytest
 import redis
-from worlds import NOW, change
 
-from pinnersage import erase
+from pinnersage import parked
 from pinnersage.config import OnlineConfig
 from pinnersage.errors import ConfigError, RefusedError
-from pinnersage.online import dead_letters, keep
-from pinnersage.online.dead_letters import (
-    DeadLetters,
-    forget_erased,
-    open_dead_letters,
-    users_in,
-)
+from pinnersage.online.dead_letters import DeadLetters, open_dead_letters
 from pinnersage.online.redis_source import RedisSender, RedisSource
 from pinnersage.online.sources import Refusal
 
@@ -39,7 +32,7 @@ PARKED = [
 
 @pytest.fixture
 def letters(redis_url, monkeypatch):
-    monkeypatch.setattr(dead_letters, "PAGE", 2)
+    monkeypatch.setattr(parked, "PAGE", 2)
     with redis.Redis.from_url(redis_url) as client:
         client.flushall()
     RedisSender(redis_url, 4, 1000).send([(f"u{i}", data) for i, (data, _) in enumerate(PARKED)])
@@ -92,45 +85,14 @@ def test_what_was_cut_or_never_parked_is_not_given_back(letters, reason):
 
 
 @service
-def test_those_of_a_user_are_forgotten_also_broken_ones(letters):
-    assert letters.forget({"u1"}.intersection) == 3
-    left = [letter.data for letter in letters.report(100).newest]
-    assert not [data for data in left if "u1" in data]
-    assert letters.forget({"7"}.intersection) == 1
-    assert letters.forget({"nobody", "u"}.intersection) == 0
-    assert len(letters.report(100).newest) == 3
-
-
-@pytest.mark.parametrize(
-    ("data", "users"),
-    [
-        (b'{"user_id": 7}', {"7"}),
-        (b'{"user_id": "007", "x', {"007", "7"}),
-        (b'{"user_id":"a\\"b"', {'a"b'}),
-        (b'{"user_id":"\\u00e4"}', {"\u00e4"}),
-        (b'[{"user_id": "a"}, {"user_id" : "b"}]', {"a", "b"}),
-        (b'{"user_id": "cut', set()),
-        (b'{"user_id": "bad \\q"}', set()),
-        (b'{"user_id": "\\ud800"}', set()),
-        (b"\xff", set()),
-    ],
-)
-def test_whom_an_event_names_is_seen_however_broken_it_is(data, users):
-    assert users_in(data) == users
-
-
-@service
-def test_an_order_to_erase_reaches_what_is_parked(finished, letters, redis_url):
-    settings = change(finished, online={"source": "redis", "url": redis_url})
-    assert forget_erased(settings) == 0
-    erase.run("7", "me", "asked", NOW, "5a17", settings)
-    assert forget_erased(settings) == 1
-    assert forget_erased(settings) == 0
-    assert sum(letters.report(0).reasons.values()) == len(PARKED) - 1
-    park(redis_url, {event(7): "unknown_pin"}, event(7))  # by who had not heard of it yet
-    assert keep.run(NOW, settings, dry_run=True).dead_letters == 0
-    assert keep.run(NOW, settings, dry_run=False).dead_letters == 1
-    assert forget_erased(finished) == 0, "http: nothing is parked"
+def test_an_entry_that_we_did_not_write_is_shown_and_stays(letters):
+    letters.client.xadd(parked.DEAD, {"x": "y"})
+    letters.client.xadd(parked.DEAD, {"reason": "malformed"})
+    report = letters.report(1)
+    assert report.reasons == {"malformed": 4, "unknown_pin": 3, "too_old": 1, "": 1}
+    assert (report.newest[0].reason, report.newest[0].data) == ("malformed", "")
+    assert letters.again("malformed").events == 3
+    assert letters.report(0).reasons == {"malformed": 1, "unknown_pin": 3, "too_old": 1, "": 1}
 
 
 @pytest.mark.parametrize(

@@ -77,6 +77,22 @@ def test_each_event_has_the_verdict_of_its_own_place(tmp_path):
     assert [action.pin for action in states.of("u1")] == ["p1"]
 
 
+def test_whatever_else_is_wrong_with_it_an_erased_users_event_is_refused_for_that(tmp_path):
+    states = InMemory()
+    given = [
+        event(1, user_id="gone", acted_at="2026-08-07T12:00:00Z"),
+        event(2, user_id="gone", acted_at="2026-07-01T12:00:00Z"),
+        event(3, user_id="gone", extra=1),
+        event(4, user_id="gone", pin_id="x" * 5000),
+        event(5, user_id="gone", pin_id="nowhere"),
+        event(6, user_id="gone")[:-1],
+        event(7)[:-1],
+    ]
+    words = [verdict.word for verdict in intake(states, tmp_path).take(given, NOW)]
+    assert words == ["erased_user"] * 6 + ["malformed"]
+    assert states.calls == 0
+
+
 def test_what_has_nothing_to_keep_changes_nothing(tmp_path):
     states = InMemory()
     assert intake(states, tmp_path).take([], NOW) == []

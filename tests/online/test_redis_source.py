@@ -6,12 +6,12 @@ import pytest
 import redis
 from redis_to_kill import Server
 
-from pinnersage.config import OnlineConfig
 from pinnersage.errors import ConfigError, TransientError
 from pinnersage.online import redis_source
-from pinnersage.online.redis_source import MAX_DEAD_BYTES, RedisSender, RedisSource, url_of
-from pinnersage.online.shards import DEAD, GROUP, stream
+from pinnersage.online.redis_source import MAX_DEAD_BYTES, RedisSender, RedisSource
+from pinnersage.online.shards import GROUP, stream
 from pinnersage.online.sources import Refusal
+from pinnersage.parked import DEAD
 
 SETTLES = 30
 """Seconds within which a consumer that is there must have got what there is."""
@@ -233,13 +233,3 @@ def test_an_address_that_is_none_is_refused_without_its_password():
     with pytest.raises(ConfigError, match="no address of a Redis") as raised:
         RedisSender("http://user:hunter2@host", 1, 1)
     assert "hunter2" not in str(raised.value)
-
-
-def test_the_address_is_the_setting_or_else_the_variable(settings, monkeypatch):
-    monkeypatch.delenv("REDIS_URL", raising=False)
-    with pytest.raises(ConfigError, match=r"neither online\.url nor REDIS_URL"):
-        url_of(settings)
-    monkeypatch.setenv("REDIS_URL", "redis://there/0")
-    assert url_of(settings) == "redis://there/0"
-    online = OnlineConfig(url="redis://here/0")
-    assert url_of(settings.model_copy(update={"online": online})) == "redis://here/0"

@@ -11,8 +11,8 @@ from pinnersage.errors import ConfigError, TransientError
 from pinnersage.online.kafka_source import DEAD as KAFKA_DEAD
 from pinnersage.online.kafka_source import KafkaSender, KafkaSource
 from pinnersage.online.redis_source import RedisSender, RedisSource
-from pinnersage.online.shards import DEAD
 from pinnersage.online.sources import Refusal, open_sender, open_source
+from pinnersage.parked import DEAD
 
 USERS = [f"user-{i}" for i in range(40)]
 EVENTS = [(USERS[i % 40], f"{USERS[i % 40]} {i}".encode()) for i in range(400)]
