@@ -39,7 +39,7 @@ REASONS = {
     "from_the_future": "It is dated further ahead than online.max_ahead_seconds.",
     "too_old": "It is dated longer ago than online.keep_days.",
     "unknown_pin": "Its pin has no embedding in the live release.",
-    "erased_user": "Its user was erased; it is not parked either.",
+    "erased_user": "It names a user who was erased. Nothing of it is kept.",
 }
 
 
