@@ -5,11 +5,12 @@ from datetime import timedelta
 
 import numpy as np
 import pytest
+import redis
 from fastapi.testclient import TestClient
 from served import NOW, bearer
-from worlds import DAY
+from worlds import DAY, change
 
-from pinnersage import features, takedown
+from pinnersage import features, parked, takedown
 from pinnersage.extract import end_of
 from pinnersage.retrieve import Wishes
 from pinnersage.serve import answers
@@ -241,6 +242,18 @@ def test_a_user_erased_over_http_is_unknown_at_once_and_gone_for_good(app, clien
             assert reader.get(key_of(user)) is None
     again = client.post("/v1/erase", json=order, headers=bearer("boss")).json()
     assert (again["new"], again["found"]) == (False, False)
+
+
+@pytest.mark.service
+def test_an_order_over_http_reaches_what_is_parked_of_the_user(app, client, home, redis_url):
+    app.state.settings = change(home, online={"source": "redis", "url": redis_url})
+    with redis.Redis.from_url(redis_url) as server:
+        server.flushall()
+        server.xadd(parked.DEAD, {"data": b'{"user_id": 987654, "pin', "reason": "malformed"})
+        order = {"user": "987654", "reason": "asked for it"}
+        answer = client.post("/v1/erase", json=order, headers=bearer("boss"))
+        assert (answer.status_code, answer.json()["found"]) == (200, True)
+        assert server.xlen(parked.DEAD) == 0
 
 
 def test_a_reason_that_names_the_user_is_not_kept(client, users):
