@@ -134,7 +134,7 @@ def test_states_after_kills_equal_those_of_an_undisturbed_run(finished, store, t
     try:
         settings = change(
             finished,
-            online={"source": "redis", "url": server.url, "batch": 20, "keep_days": 100000},
+            online={"source": "redis", "url": server.url, "batch": 20, "keep_days": 36500},
             keyvalue={"store": store, "url": server.url},
         )
         release = Releases(settings).live()
