@@ -725,12 +725,15 @@ def consume(
     until_empty: Annotated[
         bool, typer.Option("--until-empty", help="End when no event waits any more.")
     ] = False,
+    alive: Annotated[
+        Path | None,
+        typer.Option(help="File to touch every ten seconds while events are looked for."),
+    ] = None,
     home: Home = None,
 ) -> None:
     """Take events from Redis Streams or Kafka into users' online states, until stopped."""
     import logging
     import signal
-    import tempfile
 
     from pinnersage.online import consume as loop
 
@@ -740,12 +743,12 @@ def consume(
     stopped: list[int] = []
     for kind in (signal.SIGTERM, signal.SIGINT):
         signal.signal(kind, lambda number, _frame: stopped.append(number))
-    alive = Path(tempfile.gettempdir()) / "pinnersage-consume"  # a probe looks how old it is
+    sign = loop.Every(loop.ALIVE_SECONDS, lambda _counts: alive and loop.touch(alive))
     loop.work(
         settings_of(home),
         clock,
         lambda: bool(stopped),
-        lambda _counts: alive.touch(),
+        sign,
         until_empty=until_empty,
     )
 
@@ -759,7 +762,10 @@ def dead_letters(
     home: Home = None,
     as_json: AsJson = False,
 ) -> None:
-    """List the events that were refused, by reason; or give those of a reason back."""
+    """List the events that were refused, by reason; or give those of a reason back.
+
+    Events come at least once: one that was refused twice is parked and counted twice.
+    """
     from pinnersage.online.dead_letters import open_dead_letters
 
     letters = open_dead_letters(settings_of(home))
