@@ -743,12 +743,16 @@ def consume(
     stopped: list[int] = []
     for kind in (signal.SIGTERM, signal.SIGINT):
         signal.signal(kind, lambda number, _frame: stopped.append(number))
-    sign = loop.Every(loop.ALIVE_SECONDS, lambda _counts: alive and loop.touch(alive))
+
+    def sign(_counts: loop.Counts) -> None:
+        if alive is not None:
+            loop.touch(alive)
+
     loop.work(
         settings_of(home),
         clock,
         lambda: bool(stopped),
-        sign,
+        loop.Every(loop.ALIVE_SECONDS, sign),
         until_empty=until_empty,
     )
 

@@ -48,7 +48,7 @@ REASONS = {
 def only_text(value: object) -> object:
     """Refuse a number as a time, also as text: seconds or milliseconds, it does not say which."""
     if not isinstance(value, datetime) and not (isinstance(value, str) and _DATED.match(value)):
-        raise ValueError("no text such as 2026-08-06T12:00:00Z")  # noqa: TRY004 (pydantic's protocol)
+        raise ValueError("no text such as 2026-08-06T12:00:00Z")
     return value
 
 

@@ -168,10 +168,11 @@ def test_what_somebody_else_put_into_a_stream_is_an_event_without_bytes(server, 
 
 
 @pytest.mark.service
-def test_shards_that_are_no_more_and_hold_events_are_named_at_the_start(server, redis_url):
+@pytest.mark.usefixtures("server")
+def test_shards_that_are_no_more_and_hold_events_are_named_at_the_start(redis_url):
     RedisSender(redis_url, 8, 1000).send([(f"u{i}", b"x") for i in range(99)])
     source = source_of(redis_url, 4)
-    with pytest.raises(ConfigError, match=r"in shards 4, 5, 6, 7: online.n_shards is 4. Set it to 8"):
+    with pytest.raises(ConfigError, match=r"in shards 4, 5, 6, 7: .* Set it to 8"):
         source.receive(10, 0.01)
     source.close()
     drained = source_of(redis_url, 8)
