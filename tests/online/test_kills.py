@@ -84,7 +84,7 @@ class Consumer:
     """A process that consumes."""
 
     def __init__(self, settings, log):
-        environment = os.environ | {"PINNERSAGE__ONLINE__KEEP_DAYS": "100000"}
+        environment = os.environ | {"PINNERSAGE__ONLINE__KEEP_DAYS": "36500"}
         environment |= {
             f"PINNERSAGE__{section.upper()}__{name.upper()}": str(value)
             for section, name, value in (
