@@ -723,12 +723,15 @@ def consume(
     until_empty: Annotated[
         bool, typer.Option("--until-empty", help="End when no event waits any more.")
     ] = False,
+    alive: Annotated[
+        Path | None,
+        typer.Option(help="File to touch every ten seconds while events are looked for."),
+    ] = None,
     home: Home = None,
 ) -> None:
     """Take events from Redis Streams or Kafka into users' online states, until stopped."""
     import logging
     import signal
-    import tempfile
 
     from pinnersage.online import consume as loop
 
@@ -738,12 +741,16 @@ def consume(
     stopped: list[int] = []
     for kind in (signal.SIGTERM, signal.SIGINT):
         signal.signal(kind, lambda number, _frame: stopped.append(number))
-    alive = Path(tempfile.gettempdir()) / "pinnersage-consume"  # a probe looks how old it is
+
+    def sign(_counts: loop.Counts) -> None:
+        if alive is not None:
+            loop.touch(alive)
+
     loop.work(
         settings_of(home),
         clock,
         lambda: bool(stopped),
-        lambda _counts: alive.touch(),
+        loop.Every(loop.ALIVE_SECONDS, sign),
         until_empty=until_empty,
     )
 
@@ -757,7 +764,10 @@ def dead_letters(
     home: Home = None,
     as_json: AsJson = False,
 ) -> None:
-    """List the events that were refused, by reason; or give those of a reason back."""
+    """List the events that were refused, by reason; or give those of a reason back.
+
+    Events come at least once: one that was refused twice is parked and counted twice.
+    """
     from pinnersage.online.dead_letters import open_dead_letters
 
     letters = open_dead_letters(settings_of(home))

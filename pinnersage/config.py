@@ -234,6 +234,10 @@ class ServiceConfig(Section):
     """Whether a request must show a key; ``pinnersage add-key NAME`` makes one."""
 
 
+MAX_SHARDS = 1024
+"""Most streams that users may be spread over."""
+
+
 class OnlineConfig(Section):
     """What users do today, and how it reaches what they are shown (paper, section 4.2)."""
 
@@ -241,9 +245,9 @@ class OnlineConfig(Section):
     """Where events come from: posts to the service, Redis Streams, or Kafka (extra ``kafka``)."""
     max_actions: Annotated[int, Field(ge=1, le=200)] = 20
     """Latest actions of a user that are kept, and so count beside the stored clusters."""
-    keep_days: Positive = 7.0
+    keep_days: Annotated[float, Field(gt=0, le=36_500)] = 7.0
     """Days after which an action counts no more, whatever is live; enforced where it is read."""
-    max_ahead_seconds: NonNegative = 60.0
+    max_ahead_seconds: Annotated[float, Field(ge=0, le=86_400)] = 60.0
     """How far an event may lie ahead of this machine's clock; one further ahead is refused."""
     parity_users: PositiveInt = 2000
     """Most users a day whose online result is compared with a batch; those of smallest MD5."""
@@ -253,12 +257,22 @@ class OnlineConfig(Section):
     """For ``kafka``: host:port of one or more brokers, with commas between."""
     topic: Annotated[str, Field(pattern=_TOPIC)] = "pinnersage-events"
     """For ``kafka``: the topic; what is refused goes to the one with ``-dead`` at its end."""
-    n_shards: Annotated[int, Field(ge=1, le=1024)] = 4
+    n_shards: Annotated[int, Field(ge=1, le=MAX_SHARDS)] = 4
     """For ``redis``: streams that users are spread over; as many consumers may work at once."""
     batch: Annotated[int, Field(ge=1, le=10_000)] = 500
-    """Events that a consumer takes at a time."""
+    """Events that a consumer takes at a time; not fewer than shards."""
     max_backlog: PositiveInt = 1_000_000
     """For ``redis``: events that wait; beyond, posts are answered 503 until consumers catch up."""
+
+    @model_validator(mode="after")
+    def looks_at_every_shard(self) -> Self:
+        """Refuse a batch that has no place for an event of each shard: some would wait idly."""
+        if self.batch < self.n_shards:
+            raise ValueError(
+                f"batch is {self.batch:,}, fewer than n_shards, {self.n_shards:,}: "
+                "raise online.batch or lower online.n_shards"
+            )
+        return self
 
 
 CONTROL = "control"

@@ -60,7 +60,8 @@ def streams(settings: Settings) -> list[Finding]:
     good = bool(found.consumers or not found.waiting)
     says = f"{found.waiting:,} wait, {found.consumers:,} consumers, {found.dead:,} dead letters"
     says += "" if good else ": start one: pinnersage consume. See runbook: events wait"
-    return [Finding(what="events", good=good, says=says)]
+    says += f". {found.beyond}" if found.beyond else ""
+    return [Finding(what="events", good=good and not found.beyond, says=says)]
 
 
 def raw(settings: Settings) -> Finding:

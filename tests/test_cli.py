@@ -18,6 +18,7 @@ from pydantic import BaseModel
 from worlds import DAY, NOW
 
 from pinnersage import cli, config, maintain, pages, stores, tables
+from pinnersage.online import consume
 from pinnersage.online import state as online_state
 from pinnersage.online.current import micros
 from pinnersage.online.state import Action
@@ -589,7 +590,10 @@ def test_events_are_consumed_until_none_waits_and_refused_ones_are_listed_and_gi
     sender.client.flushall()
     sender.send([("5", json.dumps(one).encode()) for one in (event, event, unknown)])
 
-    assert call("consume", "--until-empty", "--home", home)[0] == 0
+    monkeypatch.setattr(consume, "ALIVE_SECONDS", 0)
+    alive = home / "alive"
+    assert call("consume", "--until-empty", "--alive", alive, "--home", home)[0] == 0
+    assert alive.exists()
     with stores.open_states(settings) as states:
         (value,) = states.get_many([key_of(5)])
     assert len(online_state.unpack(value)) == 1, "twice the same is once"

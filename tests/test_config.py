@@ -200,3 +200,25 @@ def test_a_name_that_cannot_be_is_refused_in_words():
 def test_arms_may_leave_users_out_and_stay_when_none_runs():
     assert experiment(CONTROL, OTHER | {"share": 0.0001}).arms[1].share == 0.0001
     assert experiment(CONTROL, OTHER, name="").arms
+
+
+@pytest.mark.parametrize(
+    ("online", "says"),
+    [
+        ({"keep_days": 36_501}, "online.keep_days"),
+        ({"keep_days": 1e300}, "online.keep_days"),
+        ({"keep_days": float("nan")}, "online.keep_days"),
+        ({"max_ahead_seconds": 86_401}, "online.max_ahead_seconds"),
+        ({"max_ahead_seconds": float("inf")}, "online.max_ahead_seconds"),
+        ({"n_shards": 1024}, "batch is 500, fewer than n_shards, 1,024"),
+        ({"n_shards": 64, "batch": 10}, "raise online.batch or lower online.n_shards"),
+    ],
+)
+def test_online_settings_have_bounds_that_time_and_shards_can_bear(online, says, tmp_path):
+    with pytest.raises(ConfigError, match=says):
+        config.build(tmp_path, {"online": online})
+
+
+def test_the_widest_online_settings_are_taken(tmp_path):
+    widest = {"keep_days": 36_500, "max_ahead_seconds": 86_400, "n_shards": 64, "batch": 64}
+    assert config.build(tmp_path, {"online": widest}).online.batch == 64

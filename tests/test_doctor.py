@@ -150,6 +150,12 @@ def test_events_that_wait_for_nobody_are_found(finished, redis_url):
     source.receive(1, 0.01)
     found = findings(streams)["events"]
     assert (found.good, found.says) == (True, "1 wait, 1 consumers, 0 dead letters")
+    source.client.zadd("pinnersage:events:consumers", {"dead": 1e15})
+    assert "1 consumers" in findings(streams)["events"].says, "from before the clock went back"
+    source.client.xadd("pinnersage:events:4", {"data": b"x"})
+    found = findings(streams)["events"]
+    assert not found.good
+    assert "in shards 4: online.n_shards is 4. Set it to 5" in found.says
     source.close()
 
 

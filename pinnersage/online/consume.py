@@ -12,10 +12,11 @@ from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import datetime
+from pathlib import Path
 
 from pinnersage import erased
 from pinnersage.config import Settings
-from pinnersage.errors import PinnerSageError, TransientError
+from pinnersage.errors import ConfigError, PinnerSageError, TransientError
 from pinnersage.online.feedback import Flushing
 from pinnersage.online.intake import Intake
 from pinnersage.online.known import KnownPins
@@ -26,6 +27,8 @@ log = logging.getLogger(__name__)
 
 WAIT_SECONDS = 1.0
 """Longest wait for events, and so for noticing that it is to stop."""
+ALIVE_SECONDS = 10.0
+"""Between two signs of life for a probe."""
 REPORT_SECONDS = 60.0
 """Between two lines in the log that say what was done."""
 SHORTEST_PAUSE, LONGEST_PAUSE = 0.1, 5.0
@@ -52,7 +55,7 @@ def run(
     intake: Intake,
     clock: Callable[[], datetime],
     stop: Callable[[], bool],
-    told: Callable[[Counts], None],
+    told: Callable[[Counts], object],
     *,
     until_empty: bool = False,
 ) -> Counts:
@@ -67,7 +70,7 @@ def run(
     stop : callable
         Whether it is to end.
     told : callable
-        Called with the counts after each look at the source.
+        Called with the counts after each look at the source. What it cannot do is said in the log.
     until_empty : bool
         End also when nothing waits any more.
 
@@ -88,7 +91,7 @@ def run(
             counts.outages += outage.lasts(error)
         else:
             outage.over()
-            told(counts)
+            _tell(told, counts)
     return counts
 
 
@@ -118,6 +121,24 @@ def work(
             counts = run(source, intake, clock, stop, after_each, until_empty=until_empty)
         log.info("Ended: %s.", counts.says())
     return counts
+
+
+def touch(alive: Path) -> None:
+    """Make a file as old as now: a probe looks how old it is."""
+    try:
+        alive.touch()
+    except OSError as error:
+        raise ConfigError(
+            f"{alive} cannot be touched: {error.strerror}. Probes of this consumer will fail. "
+            "Name a file of its own."
+        ) from error
+
+
+def _tell(told: Callable[[Counts], object], counts: Counts) -> None:
+    try:
+        told(counts)
+    except PinnerSageError as error:
+        log.warning("%s", error)
 
 
 def _report(source: Source, counts: Counts) -> None:
@@ -192,7 +213,4 @@ class Every:
     def now(self, counts: Counts) -> None:
         """Do it; what fails is said, and tried again when it is due next."""
         self._done = self._clock()
-        try:
-            self._does(counts)
-        except PinnerSageError as error:
-            log.warning("%s", error)
+        _tell(self._does, counts)

@@ -19,8 +19,8 @@ from typing import Any, NamedTuple
 
 import redis
 
-from pinnersage.config import Settings
-from pinnersage.errors import TransientError
+from pinnersage.config import MAX_SHARDS, Settings
+from pinnersage.errors import ConfigError, TransientError
 from pinnersage.online.shards import (
     CONSUMERS,
     GROUP,
@@ -53,6 +53,22 @@ def waiting(client: Any, n_shards: int) -> list[int]:
     return counts
 
 
+def beyond(client: Any, n_shards: int) -> str:
+    """Say which shards hold events that nobody reads, since there were more shards once."""
+    held = {
+        shard: count
+        for shard, count in enumerate(waiting(client, MAX_SHARDS))
+        if count and shard >= n_shards
+    }
+    if not held:
+        return ""
+    return (
+        f"{sum(held.values()):,} events wait where nobody looks, in shards "
+        f"{', '.join(map(str, held))}: online.n_shards is {n_shards}. Set it to {max(held) + 1} "
+        "until they are drained. See runbook: events wait."
+    )
+
+
 class Standing(NamedTuple):
     """How the streams stand."""
 
@@ -62,6 +78,8 @@ class Standing(NamedTuple):
     """Consumers that are alive."""
     dead: int
     """Dead letters."""
+    beyond: str
+    """Says which shards beyond ``n_shards`` hold events, and what to do; empty where none does."""
 
 
 def standing(settings: Settings) -> Standing:
@@ -69,9 +87,11 @@ def standing(settings: Settings) -> Standing:
     url = url_of(settings)
     with closing(connect(url)) as client, server_errors(without_password(url)):
         seconds, _ = client.time()
-        alive = client.zcount(CONSUMERS, (seconds - LEASE_SECONDS) * 1000, "+inf")
-        counts = waiting(client, settings.online.n_shards)
-        return Standing(sum(counts), alive, client.xlen(DEAD))
+        now, lease = seconds * 1000, LEASE_SECONDS * 1000
+        alive = client.zcount(CONSUMERS, now - lease, now + lease)
+        n_shards = settings.online.n_shards
+        counts = waiting(client, n_shards)
+        return Standing(sum(counts), alive, client.xlen(DEAD), beyond(client, n_shards))
 
 
 class RedisSender:
@@ -145,6 +165,7 @@ class RedisSource:
         token = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
         self._leases = Leases(self.client, n_shards, token, lease_seconds)
         self._mine: list[int] = []
+        self._looked_beyond = False
         self._tended = self._searched = -float("inf")
         self._pending: set[int] = set()
         """Own shards where events may have been delivered and not settled."""
@@ -157,6 +178,7 @@ class RedisSource:
         with self._errors():
             self._pending |= {shard for shard, _ in self._out}
             self._out.clear()
+            self._look_beyond()
             self._tend()
             found = self._delivered(most) or self._new(most, seconds)
         self._out = {delivery.token for delivery in found}
@@ -194,6 +216,13 @@ class RedisSource:
             self._leases.leave()
         self._mine = []
         self.client.close()
+
+    def _look_beyond(self) -> None:
+        """Refuse, the first time, to go on beside shards that nobody reads."""
+        if not self._looked_beyond:
+            if says := beyond(self.client, self.n_shards):
+                raise ConfigError(f"{self.name}: {says}")
+            self._looked_beyond = True
 
     def _tend(self) -> None:
         """Keep the leases, take and give up shards; begin those taken with what is pending."""

@@ -7,7 +7,8 @@
 
 Consumers share the shards evenly: each gives up what it has beyond its share, and takes what is
 free. A lease keeps two from doing the same work; nothing depends on it for its result, since a
-change of states is atomic and merging is idempotent.
+change of states is atomic and merging is idempotent. A sign of life, or a lease, from the future is
+from before the server's clock went back: it counts no more.
 """
 
 from collections.abc import Sequence
@@ -24,6 +25,7 @@ _TEND = """
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', now - ARGV[2])
+redis.call('ZREMRANGEBYSCORE', KEYS[1], now + ARGV[2], '+inf')
 redis.call('ZADD', KEYS[1], now, ARGV[1])
 local share = math.ceil((#KEYS - 1) / redis.call('ZCARD', KEYS[1]))
 local mine = {}
@@ -38,6 +40,9 @@ for i = 2, #KEYS do
     end
 end
 for i = 2, #KEYS do
+    if redis.call('PTTL', KEYS[i]) > tonumber(ARGV[2]) then
+        redis.call('DEL', KEYS[i])
+    end
     if #mine < share and redis.call('SET', KEYS[i], ARGV[1], 'NX', 'PX', ARGV[2]) then
         mine[#mine + 1] = i - 2
     end

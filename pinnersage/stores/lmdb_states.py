@@ -18,10 +18,11 @@ folder share an environment, and it is closed before a fork; parent and child op
 
 import errno
 import os
+import stat
 import struct
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -30,10 +31,11 @@ import lmdb
 from pinnersage.errors import ConfigError, DataError
 from pinnersage.stores.disk import aside, disk_errors, sync
 from pinnersage.stores.keyvalue import batches
-from pinnersage.stores.lmdb_store import MAP_BYTES, lmdb_errors
+from pinnersage.stores.lmdb_store import MAP_BYTES, bytes_of, lmdb_errors
 from pinnersage.stores.states import Change, Item, States, changed, check_keys
 
 _STATES, _JOURNAL = b"states", b"journal"
+_FILES = ("data.mdb", "lock.mdb")
 _READERS = 4096
 """At once, in all processes; 64 bytes of a sparse file each."""
 _ENTRY = struct.Struct(">IQI")
@@ -100,13 +102,16 @@ class LmdbStates(States):
                     transaction.delete(entry, db=opened.databases[_JOURNAL])
 
     def scrub(self) -> None:
-        """See ``States``; the disk needs room for a copy."""
+        """See ``States``; the disk needs room for a copy.
+
+        Who may use the environment stays as it was; who cannot see to that is refused.
+        """
         if newest(self._root) is None:
             return
         with self._write() as (_, opened), aside(self._root) as copy, aside(self._root) as grave:
+            _make_alike(copy.path, self._root / str(opened.number))
             _copy(opened, copy.path)
             sync(copy.path)
-            copy.path.chmod(0o755)
             copy.path.rename(self._root / str(opened.number + 1))
             sync(self._root)
             for old in numbers(self._root) - {opened.number + 1}:
@@ -248,9 +253,39 @@ def _opened(root: Path, number: int) -> _Opened:
         max_readers=_READERS,
         max_spare_txns=8,
     )
+    _check_whole(environment, root / str(number) / _FILES[0])
     environment.reader_check()  # those of killed processes would keep the file growing
     databases = {name: environment.open_db(name) for name in (_STATES, _JOURNAL)}
     return _Opened(number, environment, databases)
+
+
+def _check_whole(environment: Any, file: Path) -> None:
+    needed = bytes_of(environment)  # looked at first: the file may grow
+    with suppress(FileNotFoundError):  # it was whole, and another came after it
+        if (size := file.stat().st_size) < needed:
+            environment.close()
+            raise DataError(
+                f"{file} cannot be read: it has lost its end, {needed - size:,} of {needed:,} "
+                "bytes. See runbook: damaged online state."
+            )
+
+
+def _make_alike(made: Path, old: Path) -> None:
+    """Give an environment that is empty yet the owner and mode of another, file by file."""
+    for name in _FILES:
+        (made / name).touch()
+    for name in ("", *_FILES):
+        here, there = (made / name).stat(), (old / name).stat()
+        if (here.st_uid, here.st_gid) != (there.st_uid, there.st_gid):
+            try:
+                os.chown(made / name, there.st_uid, there.st_gid)
+            except PermissionError as error:
+                raise ConfigError(
+                    f"{old / name} belongs to user {there.st_uid} and group {there.st_gid}, and "
+                    f"user {os.geteuid()} cannot make another of theirs: they would be shut out. "
+                    "Nothing was changed. Do it as that user, or as root."
+                ) from error
+        (made / name).chmod(stat.S_IMODE(there.st_mode))
 
 
 def _copy(source: _Opened, path: Path) -> None:

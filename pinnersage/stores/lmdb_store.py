@@ -160,10 +160,19 @@ class _Environment:
 
     def _open(self) -> None:
         try:
+            size = (self.path / _DATA).stat().st_size
             self._lmdb = lmdb.open(str(self.path), readonly=True, lock=False, max_spare_txns=8)
-        except lmdb.Error as error:
+        except (lmdb.Error, FileNotFoundError) as error:
             raise _unreadable(self.path, error) from error
+        if size < bytes_of(self._lmdb):
+            self._lmdb.close()
+            raise _unreadable(self.path, f"{_DATA} has lost its end at byte {size:,}")
         self.process = os.getpid()
+
+
+def bytes_of(environment: Any) -> int:
+    """Return how long an environment's file must be: reading beyond its end kills the process."""
+    return int((environment.info()["last_pgno"] + 1) * environment.stat()["psize"])
 
 
 def _new_guard() -> None:
@@ -174,7 +183,7 @@ def _new_guard() -> None:
 os.register_at_fork(after_in_child=_new_guard)
 
 
-def _unreadable(path: Path, error: Exception) -> DataError:
+def _unreadable(path: Path, error: object) -> DataError:
     return DataError(f"{path} cannot be read: {error}. Drop this version and publish it again.")
 
 

@@ -2,13 +2,14 @@
 
 import json
 import logging
+import os
 from collections import Counter
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from pinnersage.config import OnlineConfig, Settings
-from pinnersage.errors import DataError, TransientError
+from pinnersage.errors import ConfigError, DataError, TransientError
 from pinnersage.online import consume, state
 from pinnersage.online.consume import Counts, Every
 from pinnersage.online.intake import Intake
@@ -144,6 +145,25 @@ def test_now_and_then_is_not_always_and_an_error_there_stops_nothing(caplog):
         every(Counts())
     assert done == [10, 20, 30]
     assert "not now" in caplog.text
+
+
+def test_what_is_told_cannot_end_it(tmp_path, caplog):
+    def told(_counts):
+        raise ConfigError("nobody listens")
+
+    counts = consumed(Events([event(n) for n in range(25)]), InMemory(), tmp_path, told=told)
+    assert counts.events == Counter(kept=25)
+    assert "nobody listens" in caplog.text
+
+
+def test_a_sign_of_life_is_a_new_file_or_said_to_fail(tmp_path):
+    alive = tmp_path / "alive"
+    consume.touch(alive)
+    os.utime(alive, (0, 0))
+    consume.touch(alive)
+    assert alive.stat().st_mtime > 0
+    with pytest.raises(ConfigError, match="cannot be touched"):
+        consume.touch(tmp_path / "nowhere" / "alive")
 
 
 def test_counts_are_said_in_words():

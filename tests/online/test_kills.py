@@ -84,7 +84,7 @@ class Consumer:
     """A process that consumes."""
 
     def __init__(self, settings, log):
-        environment = os.environ | {"PINNERSAGE__ONLINE__KEEP_DAYS": "100000"}
+        environment = os.environ | {"PINNERSAGE__ONLINE__KEEP_DAYS": "36500"}
         environment |= {
             f"PINNERSAGE__{section.upper()}__{name.upper()}": str(value)
             for section, name, value in (
@@ -134,7 +134,7 @@ def test_states_after_kills_equal_those_of_an_undisturbed_run(finished, store, t
     try:
         settings = change(
             finished,
-            online={"source": "redis", "url": server.url, "batch": 20, "keep_days": 100000},
+            online={"source": "redis", "url": server.url, "batch": 20, "keep_days": 36500},
             keyvalue={"store": store, "url": server.url},
         )
         release = Releases(settings).live()

@@ -168,6 +168,23 @@ def test_what_somebody_else_put_into_a_stream_is_an_event_without_bytes(server, 
 
 
 @pytest.mark.service
+@pytest.mark.usefixtures("server")
+def test_shards_that_are_no_more_and_hold_events_are_named_at_the_start(redis_url):
+    RedisSender(redis_url, 8, 1000).send([(f"u{i}", b"x") for i in range(99)])
+    source = source_of(redis_url, 4)
+    with pytest.raises(ConfigError, match=r"in shards 4, 5, 6, 7: .* Set it to 8"):
+        source.receive(10, 0.01)
+    source.close()
+    drained = source_of(redis_url, 8)
+    while drained.waiting():
+        drained.settle(drained.receive(100, 0.1), [])
+    drained.close()
+    source = source_of(redis_url, 4)
+    assert source.receive(10, 0.01) == []
+    source.close()
+
+
+@pytest.mark.service
 def test_of_a_dead_letter_only_so_much_is_kept(server, redis_url):
     RedisSender(redis_url, 1, 100).send([("u", b"x" * 100_000)])
     source = source_of(redis_url)

@@ -5,7 +5,7 @@ import redis
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pinnersage.online.shards import Leases, shard_of
+from pinnersage.online.shards import CONSUMERS, Leases, shard_of
 from pinnersage.stores.lake import Layout
 
 
@@ -43,3 +43,15 @@ def test_leaving_takes_nothing_from_others(redis_url):
         assert one.tend() == [0, 1]
         two.leave()
         assert one.tend() == [0, 1]
+
+
+@pytest.mark.service
+def test_a_clock_that_went_back_leaves_no_shard_to_the_dead(redis_url):
+    with redis.Redis.from_url(redis_url) as client:
+        client.flushall()
+        in_an_hour = (client.time()[0] + 3600) * 1000
+        client.zadd(CONSUMERS, {"dead": in_an_hour})
+        client.set("pinnersage:events:owner:1", "dead", px=3_600_000)
+        living = Leases(client, 4, "living", 60)
+        assert living.tend() == [0, 1, 2, 3]
+        assert client.zrange(CONSUMERS, 0, -1) == [b"living"]

@@ -1,6 +1,7 @@
 """One contract, every key-value store: a version is whole or not there."""
 
 import multiprocessing
+import os
 import signal
 import subprocess
 import sys
@@ -473,3 +474,23 @@ def test_redis_a_version_that_lost_values_is_refused(redis_store):
 def test_redis_a_finished_version_never_expires(redis_store):
     redis_store.write("v1", ITEMS.items(), ABOUT)
     assert set(map(redis_store.client.ttl, redis_store.client.keys("*"))) == {-1}
+
+
+def test_lmdb_a_version_whose_file_lost_its_end_is_said_and_kills_no_process(tmp_path):
+    store = LmdbStore(tmp_path / "store")
+    store.write("v1", ITEMS.items(), ABOUT)
+    (file,) = (tmp_path / "store").rglob("data.mdb")
+    os.truncate(file, file.stat().st_size // 2)
+    program = f"""
+from pathlib import Path
+from pinnersage.stores.lmdb_store import LmdbStore
+try:
+    print(len(list(LmdbStore(Path({str(tmp_path / "store")!r})).open("v1").items())))
+except Exception as error:
+    print(type(error).__name__, error)
+"""
+    command = [sys.executable, "-c", program]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stdout.startswith("DataError")
+    assert "lost its end" in done.stdout
+    assert "publish it again" in done.stdout

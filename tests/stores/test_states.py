@@ -257,7 +257,7 @@ def everything_in(root):
 
 def test_lmdb_a_scrub_that_dies_leaves_what_was_there_and_the_next_one_finishes(tmp_path):
     root = tmp_path / "online"
-    for when in ("copy.path.chmod(0o755)", "(self._root / str(old)).rename(grave.path / str(old))"):
+    for when in ("sync(copy.path)", "(self._root / str(old)).rename(grave.path / str(old))"):
         with LmdbStates(root) as states:
             put(states, {b"user-77": b"1", b"other": when.encode()}, [b"entry"])
             put(states, {b"user-77": None})
@@ -277,6 +277,76 @@ LmdbStates(Path({str(root)!r})).scrub()
             assert dict(states.items()) == {b"other": b"later"}
             assert b"user-77" not in everything_in(root)
             assert len(list(root.iterdir())) == 1
+
+
+def owners_and_modes(root):
+    return {
+        name: ((found := (root / name).stat()).st_uid, found.st_gid, found.st_mode)
+        for name in ("", "data.mdb", "lock.mdb")
+    }
+
+
+def test_lmdb_a_scrub_leaves_the_modes_as_they_were(tmp_path):
+    root = tmp_path / "online"
+    with LmdbStates(root) as states:
+        put(states, {b"u1": b"1"})
+        for name, mode in (("", 0o770), ("data.mdb", 0o660), ("lock.mdb", 0o664)):
+            (root / "1" / name).chmod(mode)
+        before = owners_and_modes(root / "1")
+        states.scrub()
+        put(states, {b"u2": b"2"})
+        assert owners_and_modes(root / "2") == before
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files to others")
+def test_lmdb_a_scrub_leaves_the_owner_or_is_refused_and_changes_nothing(tmp_path, monkeypatch):
+    root = tmp_path / "online"
+    with LmdbStates(root) as states:
+        put(states, {b"u1": b"1"})
+        for name in ("", "data.mdb", "lock.mdb"):
+            os.chown(root / "1" / name, 12345, 23456)
+        before = owners_and_modes(root / "1")
+        states.scrub()
+        assert owners_and_modes(root / "2") == before
+
+        def refused(*_):
+            raise PermissionError(1, "Operation not permitted")
+
+        monkeypatch.setattr(os, "chown", refused)
+        with pytest.raises(ConfigError, match=r"belongs to user 12345 .* Do it as that user"):
+            states.scrub()
+        assert [path.name for path in root.iterdir()] == ["2"]
+        assert owners_and_modes(root / "2") == before
+        put(states, {b"u1": b"2"})
+        assert states.get_many([b"u1"]) == [b"2"]
+
+
+READ_ALL = """
+from pathlib import Path
+from pinnersage.errors import DataError
+from pinnersage.stores.lmdb_states import LmdbStates
+try:
+    print(len(list(LmdbStates(Path({root!r})).items())))
+except DataError as error:
+    print(error)
+"""
+
+
+def test_lmdb_a_file_that_lost_its_end_is_said_and_kills_no_process(tmp_path):
+    root = tmp_path / "online"
+    with LmdbStates(root) as states:
+        put(states, {b"u%d" % i: b"x" * 400 for i in range(3000)})
+    file = root / "1" / "data.mdb"
+    command = [sys.executable, "-c", READ_ALL.format(root=str(root))]
+
+    def read():
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout
+
+    assert read() == "3000\n"
+    for size in (file.stat().st_size - 1, file.stat().st_size // 2, 3 * 4096):
+        os.truncate(file, size)
+        assert "data.mdb cannot be read: it has lost its end" in read()
+        assert "See runbook: damaged online state" in read()
 
 
 def scrub_often(place, times):
