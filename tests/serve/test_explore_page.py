@@ -54,7 +54,7 @@ def place(tmp_path_factory):
         settings = two_days(tmp_path_factory.mktemp("explore"), images)
         variables = {
             "PINNERSAGE__MODEL__MERGE_THRESHOLD": str(ALPHA),
-            "PINNERSAGE__ONLINE__KEEP_DAYS": "100000",  # its clock is a real one
+            "PINNERSAGE__ONLINE__KEEP_DAYS": "36500",  # its clock is a real one
         }
         service = opened.enter_context(running(settings, **variables))
         reader = opened.enter_context(retrieve.open_live(settings))
