@@ -764,10 +764,7 @@ def dead_letters(
     home: Home = None,
     as_json: AsJson = False,
 ) -> None:
-    """List the events that were refused, by reason; or give those of a reason back.
-
-    Events come at least once: one that was refused twice is parked and counted twice.
-    """
+    """List refused events by reason, one that came twice twice; or give those of a reason back."""
     from pinnersage.online.dead_letters import open_dead_letters
 
     letters = open_dead_letters(settings_of(home))

@@ -25,9 +25,16 @@ def as_utf8(text: str) -> str:
 
 def no_text(value: object) -> object:
     """Refuse what would be taken for a number and is none."""
-    if isinstance(value, str | bool | float):
+    if isinstance(value, str | bool):
         raise ValueError("no number")  # noqa: TRY004 (pydantic's protocol)
     return value
+
+
+def no_float(value: object) -> object:
+    """Refuse a number with a point or an exponent, also one that is whole: 7.0 is no id."""
+    if isinstance(value, float):
+        raise ValueError("no whole number")  # noqa: TRY004 (pydantic's protocol)
+    return no_text(value)
 
 
 def not_too_long(value: int) -> int:
@@ -39,7 +46,7 @@ def not_too_long(value: int) -> int:
 
 IdText = Annotated[str, Field(min_length=1, max_length=MAX_KEY_BYTES), AfterValidator(as_utf8)]
 Id = Annotated[
-    IdText | Annotated[int, BeforeValidator(no_text), AfterValidator(not_too_long)],
+    IdText | Annotated[int, BeforeValidator(no_float), AfterValidator(not_too_long)],
     Field(union_mode="left_to_right"),
 ]
 PlainId = int | str

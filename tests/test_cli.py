@@ -380,7 +380,7 @@ def test_what_is_new_since_the_release_is_said(call, home, user, monkeypatch):
 
     assert f"Nothing that counts was done since {DAY}." in before
     for told in (shown, recommended):
-        assert f"As of now, with 2 actions since {DAY}." in told
+        assert f"The release of {DAY}, with 2 actions since." in told
         assert "grown since" in told
     assert shown.count("grown since") == 1
 

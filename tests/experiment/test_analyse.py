@@ -169,7 +169,7 @@ def test_a_broken_file_is_named(two):
 
     from pinnersage.stores import open_lake
 
-    (path,) = exposures.paths(open_lake(two), DAY)
+    (path,) = open_lake(two).log_paths("exposures", DAY)
     Path(path).write_bytes(b"no parquet")
     with pytest.raises(DataError, match="broken file"):
         analyse.run(DAY, NEXT, two)

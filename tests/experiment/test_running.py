@@ -48,6 +48,7 @@ def made(user="a", n=3):
     return Recommendation(
         user_id=user, release=3, allocation="proportional", draw=0, medoids=[20, 21],
         pin_ids=list(range(n)), cosines=[0.5] * n, brought_by=[0] * n, searched=frozenset(),
+        came_from=["batch"] * 2, n_online=0,
     )  # fmt: skip
 
 
@@ -58,7 +59,7 @@ def note(experiment, user, hours=1):
 def in_lake(experiment):
     import pyarrow.parquet as pq
 
-    paths = exposures.paths(open_lake(experiment._settings), DAY)
+    paths = open_lake(experiment._settings).log_paths("exposures", DAY)
     return sorted(user for path in paths for user in pq.read_table(path)["user_id"].to_pylist())
 
 
@@ -152,7 +153,7 @@ def test_popular_pins_are_noted_as_such(experiment):
 
     with experiment:
         experiment.shown(experiment.member("a"), Popular(3, 5, [11, 12]), AT)
-    (path,) = exposures.paths(open_lake(experiment._settings), DAY)
+    (path,) = open_lake(experiment._settings).log_paths("exposures", DAY)
     (row,) = pq.read_table(path).to_pylist()
     assert (row["medoids"], row["candidates"], row["brought_by"]) == ([], [11, 12], [-1, -1])
     assert (row["release"], row["draw"]) == (3, 5)
