@@ -56,7 +56,7 @@ def summaries(first: date, n_days: int, settings: Settings) -> Iterator[tuple[Su
     for day in days[window:]:
         passed(day - timedelta(days=1), settings)
         found = parity.run(day, settings)
-        if found.nothing:
+        if found.not_measured:
             continue
         of = parity.comparable(day, found.bucket or 0, open_lake(settings), settings)
         parity.update = without_correction

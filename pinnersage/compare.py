@@ -189,8 +189,8 @@ def online(found: Compared, checks: CheckConfig) -> tuple[list[Outcome], dict[st
     rule = Rule(
         ONLINE, (column,), "warn", least=least, unit=" of the users", runbook="online against batch"
     )
-    if summary.nothing:
-        return [not_judged(rule, table="parity", why=summary.nothing)], {}
+    if summary.not_measured:
+        return [not_judged(rule, table="parity", why=summary.not_measured)], {}
     measures: dict[str, float | None] = {"online_users": summary.all_users.users}
     for name, agreement in (("online", summary.all_users), ("sliding", summary.sliding)):
         told = agreement.model_dump(include={"identical", "jaccard", "cosine"})

@@ -45,8 +45,8 @@ class Summary(Frozen):
     bucket: int | None = None
     max_actions: int | None = None
     """``online.max_actions`` that online had of each user."""
-    nothing: str = ""
-    """Why nothing was measured, where nothing was."""
+    not_measured: str = ""
+    """Why, where nothing was measured."""
     all_users: Agreement = Agreement(users=0)
     up_to_max_actions: Agreement = Agreement(users=0)
     """Users all of whose actions of the day online had."""
@@ -96,9 +96,9 @@ def of_day(lake: Lake, day: date) -> Compared:
     staged = lake.current("actions", day=day)
     again = f"measure it: pinnersage parity --day {day}"
     if made is None:
-        return Compared(summary=Summary(nothing=f"it was not measured; {again}"))
+        return Compared(summary=Summary(not_measured=f"it was not measured; {again}"))
     if staged and staged.ref not in made.reads:
-        return Compared(summary=Summary(nothing=f"the day was staged again since; {again}"))
+        return Compared(summary=Summary(not_measured=f"the day was staged again since; {again}"))
     return read(lake, made)
 
 

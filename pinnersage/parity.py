@@ -161,7 +161,7 @@ def measure_day(day: date, settings: Settings) -> ParityReport:
         summary, reads = summarised(found, about | {"left_out": left_out}), of.reads
         pins = of.table.pin_ids
     except NotMeasuredError as error:
-        summary, pins = Summary(**about, nothing=str(error)), pa.array([])
+        summary, pins = Summary(**about, not_measured=str(error)), pa.array([])
     manifest = write(day, summary, rows_of(found, pins, most, lake), reads, settings)
     return ParityReport(day=day, version=manifest.version, **summary.model_dump())
 

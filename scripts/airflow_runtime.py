@@ -347,7 +347,7 @@ def test_run(env: dict[str, str], dag: str, day: str) -> None:
             out.write(line)
             if starts := STARTS.search(line):
                 task = starts["task"] + (f"[{starts['index']}]" if starts["index"] else "")
-            elif returns := RETURNS.search(line):
+            elif (returns := RETURNS.search(line)) and returns["report"] != "None":
                 print(f"  {task:12} {brief(returns['report'])}", flush=True)
             elif FAILS.match(line):
                 error = line
@@ -369,7 +369,7 @@ def brief(report: str) -> str:
         if isinstance(value, dict | list) or name in {"day", "version", "content_hash", "page"}:
             continue
         number = isinstance(value, int) and not isinstance(value, bool)
-        shown.append(f"{name.replace('_', ' ')} {value:,}" if number else f"{name} {value}")
+        shown.append(f"{name.replace('_', ' ')} {f'{value:,}' if number else value}")
     return ", ".join(shown)
 
 

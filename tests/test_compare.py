@@ -174,11 +174,13 @@ def test_every_rule_that_may_be_waived_is_one_of_these():
 # --- online against batch ------------------------------------------------------------------------
 
 
-def measured(identical, n, nothing="", worst=()):
+def measured(identical, n, not_measured="", worst=()):
     """What parity found of as many users whose stored clusters a batch keeps."""
     kept = Agreement(users=n, identical=identical if n else None)
     all_users = Agreement(users=100, identical=0.3, jaccard=0.9, cosine=0.99)
-    summary = Summary(nothing=nothing, all_users=all_users, stored_kept=kept, sliding=all_users)
+    summary = Summary(
+        not_measured=not_measured, all_users=all_users, stored_kept=kept, sliding=all_users
+    )
     return Compared(summary=summary, worst=list(worst))
 
 

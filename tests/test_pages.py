@@ -129,7 +129,7 @@ def test_online_against_batch_is_shown_with_both_sides_of_who_agree_least(tmp_pa
 
 
 def test_a_day_without_a_comparison_says_why_and_an_old_report_nothing(tmp_path):
-    made = report(outcome()).model_copy(update={"parity": compared(nothing="nobody acted")})
+    made = report(outcome()).model_copy(update={"parity": compared(not_measured="nobody acted")})
     page = Path(pages.write_quality(made, Folder(tmp_path))).read_text()
     assert "Not measured: nobody acted." in page
     assert "4711" not in page

@@ -297,19 +297,19 @@ def test_a_day_that_cannot_be_compared_says_why_and_does_not_fail(plain, why):
 
     report = parity.run(DAY, settings)
 
-    assert says in report.nothing
+    assert says in report.not_measured
     assert report.all_users.users == 0
     lake = open_lake(settings)
     manifest = lake.require("parity", "parity", day=DAY)
     assert (manifest.rows, manifest.files) == (0, ())
-    assert online_against_batch.of_day(lake, DAY).summary.nothing == report.nothing
+    assert online_against_batch.of_day(lake, DAY).summary.not_measured == report.not_measured
 
 
 @pytest.mark.parametrize(("users", "who"), [((), "nobody"), ((2,), "nobody with stored clusters")])
 def test_a_day_on_which_nobody_can_be_compared_says_so(tmp_path, users, who):
     events = [event(1, 0, on(2)), *(event(user, 0, on(0)) for user in users)]
     report = parity.run(DAY, home_of(tmp_path, events, turned(0, 90)))
-    assert report.nothing == f"{who} of bucket 0 acted on {DAY}"
+    assert report.not_measured == f"{who} of bucket 0 acted on {DAY}"
 
 
 def test_a_day_that_is_not_staged_is_an_error(plain):
@@ -323,7 +323,7 @@ def test_what_was_measured_before_the_day_was_staged_again_does_not_count(plain)
     assert online_against_batch.of_day(lake, DAY).summary.all_users.users == 1
     staged = lake.require("actions", "stage", day=DAY)
     lake.commit(staged.model_copy(update={"report": staged.report | {"users": 7}}))
-    says = online_against_batch.of_day(lake, DAY).summary.nothing
+    says = online_against_batch.of_day(lake, DAY).summary.not_measured
     assert says == f"the day was staged again since; measure it: pinnersage parity --day {DAY}"
 
 
